@@ -1,0 +1,1 @@
+"""The roof: reads both wings and says where they agree."""

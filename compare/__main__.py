@@ -1,0 +1,75 @@
+"""Run both halves of a lesson with the same options, and compare what they computed.
+
+    python -m compare train --max-epochs 1
+
+The exit status is 0 when all numbers are equal to the last bit and 1 when some are not.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from tabulate import tabulate
+
+from compare.results import read_results
+from compare.table import compare_results
+from shared.command import leave, new_run_dir, one_line_errors
+from shared.config import Config, Parser
+
+ROOT = Path(__file__).parents[1]
+HALVES = ("plain_pytorch", "lightning")
+
+
+def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
+    """Run one half in a process of its own; return its wall time in seconds.
+
+    A half that fails has said why, and ends this process with its exit status.
+    """
+    command = [sys.executable, "-m", f"{half}.{lesson}"]
+    for name, value in asdict(config).items():
+        if value is not None:
+            command.append(f"--{name.replace('_', '-')}={value}")
+    print(f"--- {half}", flush=True)
+    start = time.perf_counter()
+    # The last --output-dir counts. Both halves are below it, as for TensorBoard.
+    status = subprocess.run([*command, f"--output-dir={output_dir}"]).returncode
+    if status:
+        sys.exit(status if status > 0 else 128 - status)
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    """Run both halves, print the table, and return the exit status."""
+    lessons = sorted(path.stem for path in (ROOT / "lightning").glob("[!_]*.py"))
+    parser = Parser("python -m compare [lesson]")
+    parser.add_argument(
+        "lesson", nargs="?", choices=lessons, default="train", help="The pair to run."
+    )
+    config = parser.parse_config()
+    lesson = parser.parse_args().lesson
+    run_dir = new_run_dir(config.output_dir / "compare" / lesson)
+    times = [run_half(half, lesson, config, run_dir) for half in HALVES]
+    results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]
+    rows = compare_results(*results)
+    table = [
+        *(row[:-1] for row in rows),
+        ("wall time, s", *(f"{seconds:.1f}" for seconds in times), ""),
+    ]
+    headers = ["", *HALVES, "largest difference"]
+    print(tabulate(table, headers, disable_numparse=True))
+    same = all(row.same for row in rows)
+    verdict = "same" if same else "different"
+    if sys.stdout.isatty():
+        verdict = f"\033[{32 if same else 31}m{verdict}\033[0m"
+    print(verdict)
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: None)  # the half that runs says it all
+    signal.signal(signal.SIGTERM, leave)
+    with one_line_errors():
+        sys.exit(main())

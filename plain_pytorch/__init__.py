@@ -1,0 +1,1 @@
+"""The left wing: every loop written by hand."""

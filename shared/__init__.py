@@ -1,0 +1,1 @@
+"""The ground floor: the one model, the one data module, the one config."""

