@@ -12,8 +12,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS, Config
 from shared.data import Batch, MNISTData
@@ -33,7 +35,7 @@ class LitAutoEncoder(AutoEncoder, pl.LightningModule):
         images, _ = batch
         loss = self.reconstruction_loss(images)
         require_finite("training loss", loss, self.global_step)  # [finite]
-        self.log("train_loss", loss, prog_bar=True)  # [log] [progress]
+        self.log("train_loss", loss, prog_bar=True)  # [log]
         self.log("train_loss_epoch", loss, on_step=False, on_epoch=True)  # [mean]
         return loss
 
@@ -63,8 +65,11 @@ class LitMNIST(MNISTData, pl.LightningDataModule):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
-    """Return a Trainer that runs the loops."""
+    """Return a Trainer, which has the loops."""
     checkpoints = run_dir / "checkpoints"
+    # Unasked, it calls prepare_data on one process only [download], set_epoch on the
+    # sampler [shuffle], train() and eval() [mode]; and for every batch training_step,
+    # [zero_grad], [backward] and [step].
     return pl.Trainer(
         accelerator="cuda" if config.use_cuda else "cpu",  # [device]
         devices=1,
@@ -77,16 +82,28 @@ def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
         logger=TensorBoardLogger(
             run_dir.parent, name="", version=run_dir.name, default_hp_metric=False
         ),
+        plugins=[WholeFiles()],  # [checkpoint]
         callbacks=[
             TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
             ModelCheckpoint(checkpoints, filename="best", monitor="val_loss"),
-            ModelCheckpoint(checkpoints, filename="last"),  # [checkpoint]
+            # [checkpoint] save_last=True would renew the last only with the best.
+            ModelCheckpoint(checkpoints, filename="last"),
         ],
     )
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Saves as the plain half does; Lightning's own way can leave half a file."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        write_checkpoint(Path(path), checkpoint)
+
+
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing to write: the Trainer calls validation_step and test_step. [mode] [mean]
+# Nothing to write: the Trainer calls validation_step and test_step, in eval mode
+# [mode], without gradients [no_grad]; self.log weights the mean by batch size [mean].
 
 
 # 4. Do it.

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS, Config
 from shared.data import Batch, MNISTData
@@ -112,10 +112,10 @@ def fit(
                 "hyper_parameters": model.hparams,
                 "dataset": data.dataset_name,
             }
-            save(checkpoint, run_dir / "checkpoints" / "last.ckpt")
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
-                save(checkpoint, run_dir / "checkpoints" / "best.ckpt")
+                write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
+            write_checkpoint(run_dir / "checkpoints" / "last.ckpt", checkpoint)
     return global_step, best_val_loss
 
 
@@ -127,15 +127,8 @@ def log_metric(
     writer.add_scalar("epoch", epoch, step)
 
 
-def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint under a passing name: what has the real name is whole."""
-    path.parent.mkdir(exist_ok=True)
-    torch.save(checkpoint, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-
-
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-@torch.no_grad()
+@torch.no_grad()  # [no_grad]
 def evaluate(
     model: PlainAutoEncoder,
     step: Callable[[Batch, int], Tensor],

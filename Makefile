@@ -1,0 +1,64 @@
+# Every target makes .venv by itself the first time, and again when REQUIREMENTS change.
+LESSON ?= train
+ARGS ?=
+PYTHON ?= python3
+REQUIREMENTS ?= requirements.txt
+RUN := .venv/bin/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup plain lightning diff compare tensorboard bench test test-all lint clean
+
+help: ## Print this list
+	@echo 'make TARGET [LESSON=train] [ARGS="--max-epochs 1 --accelerator cpu"]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.ready ## Make .venv now, with the pinned packages
+
+plain: .venv/.ready ## Run the lesson with the loop written by hand
+	@$(RUN) plain_pytorch.$(LESSON) $(ARGS)
+
+lightning: .venv/.ready ## Run the lesson with the Trainer
+	@$(RUN) lightning.$(LESSON) $(ARGS)
+
+diff: ## Show the lesson's two files side by side, moved lines marked
+	@test -f plain_pytorch/$(LESSON).py || { \
+		echo "error: no lesson $(LESSON); try LESSON=train" >&2; exit 2; }
+	@git diff --no-index --no-ext-diff --color-moved \
+		plain_pytorch/$(LESSON).py lightning/$(LESSON).py || test $$? -eq 1
+
+compare: .venv/.ready ## Run both halves and compare every number
+	@$(RUN) compare $(LESSON) $(ARGS)
+
+tensorboard: .venv/.ready ## Show the curves of all runs, both halves overlaid
+	@$(RUN) tensorboard.main --logdir output $(ARGS)
+
+bench: .venv/.ready ## Time the plain half against the bare arithmetic
+	@$(RUN) compare.speed $(ARGS)
+
+test: .venv/.ready ## Run the tests
+	@$(RUN) pytest $(ARGS)
+
+test-all: .venv/.ready ## Run the slow tests too
+	@$(RUN) pytest -m "slow or not slow" $(ARGS)
+
+lint: .venv/.ready ## Check style and types
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy .
+
+clean: ## Remove .venv and caches; runs and data stay
+	rm -rf .venv .venv-install.log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# The mark is made last, so that a .venv without it is never taken for ready.
+.venv/.ready: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: Python 3.11 or newer is needed, and $(PYTHON) is" \
+			"$$($(PYTHON) -V 2>/dev/null || echo missing): try PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo "Installing the packages into .venv: some GB, a few minutes ..."
+	@{ $(PYTHON) -m venv --clear .venv && \
+		.venv/bin/python -m pip install -r $(REQUIREMENTS); } \
+		> .venv-install.log 2>&1 || { \
+		echo "error: the packages could not be installed:" \
+			"$$(tail -n 1 .venv-install.log) (all of it: .venv-install.log)" >&2; \
+		rm -rf .venv; exit 1; }
+	@touch $@

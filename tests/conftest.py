@@ -1,0 +1,64 @@
+"""What all tests share: a clean environment, and small runs of both halves."""
+
+import importlib
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.config import Config
+from shared.files import find_problems
+
+FULL_DATA = Path(os.environ.get("DATA_DIR", "data"))
+
+
+@pytest.fixture(autouse=True)
+def clean_process() -> Iterator[None]:
+    """Give every test, and the one after it, the process as it was."""
+    environment = dict(os.environ)
+    for leaked in ("PL_GLOBAL_SEED", "DATA_DIR", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        os.environ.pop(leaked, None)
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads = torch.get_num_threads()
+    handlers = {number: signal.getsignal(number) for number in (2, 15)}
+    torch.set_num_threads(1)
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """Return the folder of full MNIST, where DATA_DIR has it."""
+    if find_problems("mnist", FULL_DATA):
+        pytest.skip(f"no full MNIST in {FULL_DATA}: set DATA_DIR")
+    return FULL_DATA
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Config:
+    """Return the options of a run of a second, on real digits."""
+    return replace(
+        Config(),
+        dataset="mnist-5k",
+        data_dir=tmp_path / "data",
+        output_dir=tmp_path / "output",
+        max_epochs=2,
+        accelerator="cpu",
+        limit_train_batches=12,
+        limit_val_batches=3,
+        limit_test_batches=3,
+    )

@@ -1,0 +1,147 @@
+"""The core pair computes the same, to the last bit; and the test would notice if not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning.train import LitAutoEncoder
+from plain_pytorch.train import PlainAutoEncoder
+from shared.config import Config
+from shared.data import EpochSampler
+from shared.model import AutoEncoder
+from tests.parity.halves import assert_same, run_half
+
+
+def run_both(config: Config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    plain = run_half("plain_pytorch", "train", config, config.output_dir / "plain")
+    lightning = run_half("lightning", "train", config, config.output_dir / "lightning")
+    return plain, lightning
+
+
+@pytest.fixture
+def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put dropout into the shared model."""
+    init = AutoEncoder.__init__
+
+    def init_with_dropout(self: AutoEncoder, *args: Any) -> None:
+        init(self, *args)
+        self.encoder.insert(2, nn.Dropout(0.2))
+
+    monkeypatch.setattr(AutoEncoder, "__init__", init_with_dropout)
+
+
+@pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
+@pytest.mark.parametrize("batch_size", [64, 50])  # 4,000 images: a short last batch, none
+def test_same_on_the_5000_digits(small: Config, seed: int, batch_size: int) -> None:
+    config = replace(
+        small,
+        seed=seed,
+        batch_size=batch_size,
+        max_epochs=3,
+        limit_train_batches=None,
+        limit_val_batches=None,
+        limit_test_batches=None,
+    )
+    plain, lightning = run_both(config)
+    assert len(plain["losses"]) == 3 * -(-4000 // batch_size)
+    assert len(plain["evaluation losses"]) == 4 * -(-500 // batch_size)
+    assert_same(plain, lightning)
+
+
+@pytest.mark.usefixtures("dropout")
+def test_same_with_dropout(small: Config) -> None:
+    assert_same(*run_both(replace(small, max_epochs=3)))
+
+
+def test_same_with_workers(small: Config) -> None:
+    assert_same(*run_both(replace(small, num_workers=2)))
+
+
+def test_same_on_full_mnist(small: Config, mnist_dir: Path) -> None:
+    config = replace(small, dataset="mnist", data_dir=mnist_dir)
+    assert_same(*run_both(replace(config, limit_train_batches=None, max_epochs=1)))
+
+
+@pytest.mark.slow
+def test_same_on_full_mnist_for_three_epochs(small: Config, mnist_dir: Path) -> None:
+    config = replace(
+        small,
+        dataset="mnist",
+        data_dir=mnist_dir,
+        max_epochs=3,
+        limit_train_batches=None,
+        limit_val_batches=None,
+        limit_test_batches=None,
+    )
+    assert_same(*run_both(config))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@pytest.mark.usefixtures("dropout")
+def test_same_on_a_gpu(small: Config) -> None:
+    assert_same(*run_both(replace(small, accelerator="cuda")))
+
+
+def test_two_runs_of_one_half_are_the_same(small: Config) -> None:
+    first = run_half("plain_pytorch", "train", small, small.output_dir / "first")
+    second = run_half("plain_pytorch", "train", small, small.output_dir / "second")
+    assert_same(first, second)
+
+
+def test_another_seed_is_another_run(small: Config) -> None:
+    first = run_half("plain_pytorch", "train", small, small.output_dir / "first")
+    other = replace(small, seed=small.seed + 1)
+    second = run_half("plain_pytorch", "train", other, small.output_dir / "second")
+    with pytest.raises(AssertionError, match="losses"):
+        assert_same(first, second)
+
+
+MODELS = {"plain_pytorch": PlainAutoEncoder, "lightning": LitAutoEncoder}
+
+
+class NeverZeroed(torch.optim.Adam):
+    """Forgets nothing: every gradient is added to those before it."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Leave the gradients as they are."""
+
+
+@pytest.mark.parametrize("half", MODELS)
+def test_a_forgotten_zero_grad_is_noticed(
+    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        MODELS[half],
+        "configure_optimizers",
+        lambda model: NeverZeroed(model.parameters(), lr=1e-3),
+    )
+    with pytest.raises(AssertionError, match="losses"):
+        assert_same(*run_both(small))
+
+
+@pytest.mark.usefixtures("dropout")
+@pytest.mark.parametrize("half", MODELS)
+def test_a_forgotten_eval_mode_is_noticed(
+    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODELS[half], "eval", lambda model: model)
+    with pytest.raises(AssertionError, match="losses"):
+        assert_same(*run_both(small))
+
+
+@pytest.mark.parametrize("half", MODELS)
+def test_another_order_is_noticed(
+    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        # Epoch 0 comes out as ever, epoch 1 in the order of epoch 0.
+        patch.setattr(EpochSampler, "set_epoch", lambda sampler, epoch: None)
+        changed = run_half(half, "train", small, small.output_dir / "changed")
+    (other,) = MODELS.keys() - {half}
+    with pytest.raises(AssertionError, match="losses"):
+        assert_same(changed, run_half(other, "train", small, small.output_dir / "other"))
