@@ -1,11 +1,9 @@
 """What all tests share: a clean environment, and small runs of both halves."""
 
-import importlib
 import os
 import random
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 

@@ -12,7 +12,9 @@ from shared.config import Config
 from shared.model import AutoEncoder
 
 
-def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> dict[str, Tensor]:
+def run_half(
+    half: str, lesson: str, config: Config, run_dir: Path
+) -> dict[str, Tensor]:
     """Return the results of a run, and with them the loss of every batch, in order.
 
     `losses` has those of training, `evaluation losses` those of validation and test. A

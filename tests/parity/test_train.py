@@ -1,4 +1,4 @@
-"""The core pair computes the same, to the last bit; and the test would notice if not."""
+"""The core pair computes the same to the last bit, and these tests can fail."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,9 @@ def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
-@pytest.mark.parametrize("batch_size", [64, 50])  # 4,000 images: a short last batch, none
+@pytest.mark.parametrize(
+    "batch_size", [64, 50]
+)  # 4,000 images: a short last batch, none
 def test_same_on_the_5000_digits(small: Config, seed: int, batch_size: int) -> None:
     config = replace(
         small,
@@ -144,4 +146,6 @@ def test_another_order_is_noticed(
         changed = run_half(half, "train", small, small.output_dir / "changed")
     (other,) = MODELS.keys() - {half}
     with pytest.raises(AssertionError, match="losses"):
-        assert_same(changed, run_half(other, "train", small, small.output_dir / "other"))
+        assert_same(
+            changed, run_half(other, "train", small, small.output_dir / "other")
+        )

@@ -1,0 +1,44 @@
+"""Run commands as a user does, in processes of their own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from shared.config import Config
+
+ROOT = Path(__file__).parents[1]
+
+
+def options(config: Config) -> list[str]:
+    """Return the command line that gives this config."""
+    return [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in asdict(config).items()
+        if value is not None
+    ]
+
+
+def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `python -m module arguments` in the project's folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process: its exit status, stdout and stderr, free of tracebacks."""
+    stdout, stderr = process.communicate(timeout=120)
+    assert "Traceback" not in stderr, stderr
+    return process.returncode, stdout, stderr
+
+
+def run(module: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Start a command and wait for it."""
+    return finish(start(module, *arguments, **environment))
