@@ -21,7 +21,11 @@ def options(config: Config) -> list[str]:
 
 
 def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start `python -m module arguments` in the project's folder."""
+    """Start `python -m module arguments` in the project's folder, as a job of a shell.
+
+    It leads a process group of its own, to which a signal can be sent as a terminal
+    sends Ctrl-C: to all processes in it.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
@@ -29,6 +33,7 @@ def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 

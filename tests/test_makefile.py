@@ -1,0 +1,99 @@
+"""The Makefile: its help, its diff, and how it makes .venv."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def make(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run make in a folder, with the Python of these tests as its python3."""
+    # A make that runs the tests hands its own options and LESSON down.
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "LESSON", "ARGS")
+    }
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of what make needs, no git clone, in a folder with a space."""
+    folder = tmp_path / "a copy"
+    for wing in ("plain_pytorch", "lightning"):
+        shutil.copytree(ROOT / wing, folder / wing)
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "requirements.txt").write_text("")
+    return folder
+
+
+def test_help_is_the_default_and_names_every_target() -> None:
+    text = make(ROOT).stdout
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert re.findall(r"^  ([a-z-]+) ", text, re.M) == phony.split()
+
+
+def test_diff_works_outside_a_clone_and_without_a_venv(copy: Path) -> None:
+    process = make(copy, "diff")
+    assert process.returncode == 0
+    assert "-class PlainAutoEncoder(AutoEncoder):" in process.stdout
+    assert "+class LitAutoEncoder(AutoEncoder, pl.LightningModule):" in process.stdout
+    assert " # 1. What to learn" in process.stdout
+    assert "__pycache__" not in process.stdout
+    assert not (copy / ".venv").exists()
+
+
+def test_diff_of_a_lesson_that_is_not_there(copy: Path) -> None:
+    process = make(copy, "diff", "LESSON=typo")
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: no lesson typo")
+
+
+def test_the_venv_is_made_once_and_again_when_requirements_change(copy: Path) -> None:
+    python = f"PYTHON={sys.executable}"
+    assert "Installing" in make(copy, "setup", python).stdout
+    assert (copy / ".venv" / "bin" / "python").exists()
+    assert "Installing" not in make(copy, "setup", python).stdout
+    later = (copy / ".venv" / ".ready").stat().st_mtime + 10
+    os.utime(copy / "requirements.txt", (later, later))
+    assert "Installing" in make(copy, "setup", python).stdout
+
+
+def test_a_failed_install_leaves_no_venv(copy: Path) -> None:
+    (copy / "requirements.txt").write_text("no-such-package==1.2.3\n")
+    process = make(copy, "plain", f"PYTHON={sys.executable}", PIP_NO_INDEX="1")
+    assert process.returncode == 2
+    (line,) = [line for line in process.stderr.splitlines() if "error: " in line]
+    assert "the packages could not be installed: ERROR: No matching" in line
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("#!/bin/sh\necho Python 3.9.2; exit 1\n", "3.9.2"), ("", "missing")],
+)
+def test_an_old_or_missing_python_is_named(copy: Path, script: str, said: str) -> None:
+    python = copy / "old-python"
+    if script:
+        python.write_text(script)
+        python.chmod(0o755)
+    process = make(copy, "setup", "PYTHON=./old-python")
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: Python 3.11 or newer is needed")
+    assert said in process.stderr.splitlines()[0]
+    assert not (copy / ".venv").exists()
