@@ -35,6 +35,7 @@ class Batch:
     precision: str = "off"
     inputs: Prints | None = None
     mean: Tensor | None = None
+    shape: tuple[int, ...] = ()
     train: set[str] = field(default_factory=set)  # kinds of layers called in this mode
     eval: set[str] = field(default_factory=set)
     answer: Tensor | None = None
@@ -56,12 +57,13 @@ class Batch:
 
     def record(self) -> Record:
         """Give the batch as the trace file holds it."""
-        record: Record = {"inputs": [], "norm": 0.0, "mean": 0.0}
+        record: Record = {"inputs": [], "norm": 0.0, "mean": 0.0, "shape": []}
         if self.inputs is not None and self.mean is not None:
             record = {
                 "inputs": [f"{word:016x}" for word in self.inputs.words().tolist()],
                 "norm": number(self.inputs.norm()),
                 "mean": number(float(self.mean)),
+                "shape": list(self.shape),
             }
         record |= {"mode": self.mode(), "precision": self.precision, "rng": self.rng}
         if self.output is not None:
@@ -108,6 +110,7 @@ class Batches:
             batch.precision = environment.precision(tensors[0].device)
             batch.inputs = fingerprint(tensors)
             batch.mean = _mean(tensors[0])
+            batch.shape = tuple(tensors[0].shape)
         if _has_state(module):
             batch.note(module)
 

@@ -40,7 +40,7 @@ from torch.optim.optimizer import (
 
 from compare import script
 from compare.recorder import Recorder
-from compare.tracefile import Record, Trace, from_lines, to_line
+from compare.tracefile import Record, Trace, from_lines, read, to_line
 
 
 class Run:
@@ -145,22 +145,26 @@ def main() -> None:
         out.write_text("")
     except (script.ScriptError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    with trace(out) as run:
-        try:
-            script.run(command)
-        finally:
-            print(_summary(run.recorder, out), file=sys.stderr)
+    with _summary(out), trace(out):
+        script.run(command)
 
 
-def _summary(recorder: Recorder, out: Path) -> str:
-    if recorder.steps == 0:
-        return (
-            f"trace: no optimizer step was seen, {out} has none. Where training runs in"
-            " processes of its own, start it by torchrun"
-        )
-    return (
-        f"trace: {recorder.steps} steps, {recorder.evals} evaluation batches in {out}"
-    )
+@contextmanager
+def _summary(out: Path) -> Iterator[None]:
+    """Say at the end, however it comes, what the file holds."""
+    try:
+        yield
+    finally:
+        recorded = read(out)
+        if recorded.end["steps"]:
+            counts = "{steps} steps, {evals} evaluation batches".format(**recorded.end)
+            print(f"trace: {counts} in {out}", file=sys.stderr)
+        else:
+            print(
+                "trace: no optimizer step was seen. Where training runs in processes of"
+                " its own, start it by torchrun",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":

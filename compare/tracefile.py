@@ -25,17 +25,17 @@ key. A run that crashes or is killed loses at most the line it was writing.
 `{"end": "finished", ...}`
     The last line, with the number of `steps` and `evals`; or the exception's name.
 
-A batch has `inputs` (one fingerprint per tensor the model was called with), `norm` and
-`mean` of the first of them, `mode` ("train", "eval", or which layers were in which),
-`precision` (of autocast, or "off") and `rng` (a fingerprint of each global random
-number generator as the batch entered the model). `gradient` and `weights` have `bits`
-(one fingerprint for all), `norm`, and `each`: four hexadecimal digits per parameter,
-then per statistic. Numbers that JSON lacks are the strings "nan", "inf" and "-inf".
+A batch has `inputs` (one fingerprint per tensor the model was called with), the `norm`
+of all, the `mean` and the `shape` of the first, `mode` ("train", "eval", or which
+layers were in which), `precision` (of autocast, or "off") and `rng` (a fingerprint of
+each global random number generator as the batch entered the model). `gradient` and
+`weights` have `bits` (one fingerprint for all), `norm`, and `each`: four hexadecimal
+digits per parameter, then per statistic. Numbers that JSON lacks are the strings "nan",
+"inf" and "-inf".
 """
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,11 @@ class Trace:
     lines: list[str]
     cut: bool
 
-    def __iter__(self) -> Iterator[Record]:
-        """Go through the records after the header."""
-        return map(json.loads, self.lines)
+    @property
+    def end(self) -> Record:
+        """The end record, empty where the run was cut off."""
+        record: Record = {} if self.cut else json.loads(self.lines[-1])
+        return record
 
 
 def from_lines(source: str, lines: list[str]) -> Trace:
