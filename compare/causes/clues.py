@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from compare.differences import Difference
 from compare.remarks import rng
-from compare.runs import Pair, Run
+from compare.runs import Match, Pair, Run
 from compare.tracefile import Record
 
 # Where a cause is explained.
@@ -30,10 +30,12 @@ class Clues:
     differences: list[Difference]
     a: Record = field(init=False)
     b: Record = field(init=False)
+    match: Match | None = field(init=False)
 
     def __post_init__(self) -> None:
         last = min(self.step, len(self.pair) - 1)
         self.a, self.b = self.pair.a.step(last), self.pair.b.step(last)
+        self.match = self.pair.match(last)
 
     @property
     def first(self) -> Difference:
@@ -89,10 +91,15 @@ class Clues:
         """Whether one run takes the same batches as at its start, the other not."""
         if self.step == 0:
             return False
-        back = [
-            inputs(run.step(self.step)) == inputs(run.step(0)) for run in self.runs()
-        ]
-        return back[0] != back[1]
+        return self._returns(self.step) == 1
+
+    def shuffles_once(self) -> bool:
+        """Whether one run comes back to its first batch, the other never."""
+        return any(self._returns(k) == 1 for k in range(1, min(len(self.pair), 5000)))
+
+    def _returns(self, k: int) -> int:
+        """Count the runs in which step k has the batches of step 0."""
+        return sum(inputs(run.step(k)) == inputs(run.step(0)) for run in self.runs())
 
     def runs(self) -> tuple[Run, Run]:
         """Give both runs."""

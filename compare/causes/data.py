@@ -3,7 +3,6 @@
 from compare.causes.clues import (
     CERTAIN,
     LIKELY,
-    POSSIBLE,
     TRAIN,
     UNLIKELY,
     Clues,
@@ -33,7 +32,7 @@ def _random_before(clues: Clues) -> float:
 def _order_from_start(clues: Clues) -> float:
     if clues.step or not clues.starts_with("batch") or not clues.same_samples():
         return 0
-    return LIKELY
+    return CERTAIN + 0.5 if clues.shuffles_once() else LIKELY
 
 
 @cause(
@@ -92,7 +91,8 @@ def _iterators_draw(clues: Clues) -> float:
 )
 def _batch_size(clues: Clues) -> float:
     shapes = [[x["shape"][:1] for x in r["batches"]] for r in (clues.a, clues.b)]
-    return CERTAIN if clues.starts_with("batch") and shapes[0] != shapes[1] else 0
+    differ = shapes[0] != shapes[1]
+    return CERTAIN + 0.5 if clues.starts_with("batch") and differ else 0
 
 
 @cause(
@@ -103,7 +103,7 @@ def _batch_size(clues: Clues) -> float:
 )
 def _accumulation_window(clues: Clues) -> float:
     counts = [len(r["batches"]) for r in (clues.a, clues.b)]
-    return CERTAIN + 0.5 if clues.starts_with("batch") and counts[0] != counts[1] else 0
+    return CERTAIN + 1 if clues.starts_with("batch") and counts[0] != counts[1] else 0
 
 
 @cause(
@@ -116,7 +116,7 @@ def _transform(clues: Clues) -> float:
         clues.b["batches"]
     ):
         return 0
-    return POSSIBLE if clues.same_samples() else LIKELY + 0.5
+    return 0 if clues.same_samples() else LIKELY + 0.5
 
 
 @cause(

@@ -43,8 +43,7 @@ def _partly_loaded(clues: Clues) -> float:
 
 
 def _drawn(clues: Clues) -> int:
-    match = clues.pair.match(clues.step)
-    return len(match.parameters) if match else 0
+    return len(clues.match.parameters) if clues.match else 0
 
 
 @cause(
@@ -101,10 +100,11 @@ def _norm_statistics(clues: Clues) -> float:
 def _precision(clues: Clues) -> float:
     if not clues.starts_with("initial weights", *FORWARD):
         return 0
-    match = clues.pair.match(clues.step)
     kinds = [[x["precision"] for x in r["batches"]] for r in (clues.a, clues.b)]
     differ = kinds[0] != kinds[1] or clues.a["dtype"] != clues.b["dtype"]
-    return CERTAIN if differ or (match and match.a["dtype"] != match.b["dtype"]) else 0
+    if clues.match and clues.match.a["dtype"] != clues.match.b["dtype"]:
+        differ = True
+    return CERTAIN if differ else 0
 
 
 @cause(

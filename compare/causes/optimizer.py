@@ -71,8 +71,7 @@ def _clip_value(clues: Clues) -> float:
 def _no_gradient(clues: Clues) -> float:
     if not clues.starts_with("gradient"):
         return 0
-    match = clues.pair.match(clues.step)
-    for i, j in match.parameters if match else []:
+    for i, j in clues.match.parameters if clues.match else []:
         parts = (
             clues.a["gradient"]["each"][4 * i : 4 * i + 4],
             clues.b["gradient"]["each"][4 * j : 4 * j + 4],
@@ -137,13 +136,13 @@ def _changes(clues: Clues) -> list[int]:
 )
 def _scheduler_shift(clues: Clues) -> float:
     k = clues.step
-    if not clues.starts_with("learning rate") or not 0 < k < len(clues.pair) - 1:
+    if not clues.starts_with("learning rate") or k > len(clues.pair) - 2:
         return 0
     a, b = clues.runs()
     shifted = (
         a.step(k + 1)["lr"] == clues.b["lr"] or b.step(k + 1)["lr"] == clues.a["lr"]
     )
-    return LIKELY if shifted else 0
+    return CERTAIN + 0.5 if shifted else 0
 
 
 @cause(
@@ -162,8 +161,9 @@ def _first_rate(clues: Clues) -> float:
     "print type(optimizer) in both scripts: Adam and AdamW, say, decay differently",
 )
 def _optimizer_class(clues: Clues) -> float:
-    match = clues.pair.match(clues.step)
-    differ = match is not None and match.a["class"] != match.b["class"]
+    differ = (
+        clues.match is not None and clues.match.a["class"] != clues.match.b["class"]
+    )
     return CERTAIN + 1 if differ and clues.starts_with("weights", "optimizer") else 0
 
 
