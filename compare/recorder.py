@@ -41,7 +41,8 @@ class Step:
 
     optimizer: Optimizer
     closures: int = 0
-    losses: int = 0
+    losses: int = 0  # and batches, of the first closure
+    batches: int = 0
     gradient: Prints | None = None
 
 
@@ -129,6 +130,7 @@ class Recorder:
             "weights": _prints(fingerprint(known.parameters + known.statistics)),
         }
         if step.closures > 1:
+            record["batches"] = record["batches"][: step.batches]
             record |= {"closures": step.closures, "again": losses[step.losses :]}
         if (options := _options(optimizer)) != known.options:
             record["options"] = known.options = options
@@ -176,7 +178,7 @@ class Recorder:
     def _read_gradient(self, step: Step) -> None:
         parameters = self._known[id(step.optimizer)].parameters
         step.gradient = fingerprint([p.grad for p in parameters])
-        step.losses = len(self._losses)
+        step.losses, step.batches = len(self._losses), len(self._batches)
 
     def _introduce(self, optimizer: Optimizer) -> None:
         """Write an optimizer record where the optimizer or its parameters are new."""

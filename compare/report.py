@@ -21,10 +21,10 @@ def as_text(comparison: Comparison) -> str:
     runs = comparison.pair
     blocks = [f"a: {runs.a.trace.source}\nb: {runs.b.trace.source}"]
     if comparison.divergence is None:
-        evals = sum(map(len, runs.a.evals))
+        evals = sum(map(min, map(len, runs.a.evals), map(len, runs.b.evals)))
         blocks.append(
-            f"The runs are the same, bit for bit: {len(runs)} steps and the {evals}"
-            " evaluation batches of run a that run b has too."
+            f"The runs are the same, bit for bit, in {len(runs)} steps and {evals}"
+            " evaluation batches."
         )
     else:
         blocks += _divergence(comparison.divergence)
@@ -89,11 +89,14 @@ def _divergence(found: Divergence) -> list[str]:
                 WIDTH,
             )
         )
-    causes = [
-        f"{i}. {cause.title}\n   Confirm: {cause.confirm}\n   See: {cause.see}"
-        for i, cause in enumerate(found.causes, start=1)
-    ]
-    blocks.append("Likely causes, most likely first:\n" + "\n".join(causes))
+    blocks.append("Likely causes, most likely first:")
+    for i, cause in enumerate(found.causes, start=1):
+        lines = cause.title, f"Confirm: {cause.confirm}", f"See: {cause.see}"
+        blocks.append(
+            "\n".join(
+                _indent(line, f"{i}. " if not n else "") for n, line in enumerate(lines)
+            )
+        )
     return blocks
 
 
@@ -107,8 +110,14 @@ def trend(growth: list[tuple[int, float]]) -> str:
         return "vanishes"
     if sizes[-1] > 10 * started:
         return "grows"
-    return "shrinks" if sizes[-1] < started / 10 else "stays"
+    return "shrinks" if sizes[-1] < started / 10 else "stays about as large"
 
 
 def _item(remark: str) -> str:
     return textwrap.fill(f"- {remark}", WIDTH, subsequent_indent="  ")
+
+
+def _indent(line: str, number: str) -> str:
+    return textwrap.fill(
+        line, WIDTH, initial_indent=f"{number:3}", subsequent_indent="   "
+    )

@@ -16,7 +16,8 @@ In code:
 Only what happens in this process and thread is seen. A Trainer that starts processes
 by itself (strategy "ddp" without torchrun, "ddp_spawn") shows this one only. In a model
 under torch.compile the layers cannot be seen: its batches, loss, gradient and weights
-are recorded all the same, unless the compiled function contains the backward too.
+are recorded all the same, unless the compiled function contains the backward too. (It
+warns that global hooks fire once more for the compiled module: that is expected here.)
 What the file holds is described in compare/tracefile.py.
 """
 

@@ -18,7 +18,7 @@ key. A run that crashes or is killed loses at most the line it was writing.
     closure was called again; `gradient` as the optimizer saw it; `lr` of each parameter
     group; `weights` after the step. `dtype` is that of the first loss. LBFGS calls its
     closure several times: `closures` says how often, `again` holds the further losses,
-    and `gradient` is that of the first call. `options` are the other settings of the
+    and `batches` and `gradient` are those of the first call. `options` are the other settings of the
     groups, where they changed since the last record.
 `{"eval": 0, ...}`
     One batch that led to no backward: the batch's own keys, and `output`.
@@ -36,6 +36,7 @@ digits per parameter, then per statistic. Numbers that JSON lacks are the string
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,30 @@ FORMAT = "training-trace"
 VERSION = 1
 
 Record = dict[str, Any]
+
+# What a record of each kind cannot do without.
+Keys = Mapping[str, type]
+BATCH: Keys = {
+    "inputs": list,
+    "mode": str,
+    "precision": str,
+    "rng": dict,
+    "shape": list,
+}
+PRINTS: Keys = {"bits": str, "each": str}
+KEYS: dict[str, Keys] = {
+    "format": {"settings": dict, "threads": int, "torch": str, "world_size": int},
+    "optimizer": {"names": list, "shapes": list, "statistics": list, "weights": dict},
+    "step": {
+        "optimizer": int,
+        "batches": list,
+        "loss": list,
+        "lr": list,
+        "weights": dict,
+    },
+    "eval": BATCH,
+    "end": {"steps": int, "evals": int},
+}
 
 
 class TraceError(Exception):
@@ -107,16 +132,14 @@ def from_lines(source: str, lines: list[str]) -> Trace:
             f" reads version {VERSION}; trace the run again"
         )
     body = lines[1:]
-    kinds = [next(iter(_parse(line) or {}), None) for line in body]
-    cut = "end" not in kinds
-    if kinds and kinds[-1] is None:
-        body, kinds, cut = body[:-1], kinds[:-1], True
-    for position, kind in enumerate(kinds, start=2):
-        if kind not in ("optimizer", "step", "eval", "end"):
+    if body and _parse(body[-1]) is None:
+        body = body[:-1]
+    for position, line in enumerate(lines[: len(body) + 1], start=1):
+        if not _sound(_parse(line)):
             raise TraceError(
                 f"{source} is damaged at line {position}; trace the run again"
             )
-    return Trace(source, header, body, cut)
+    return Trace(source, header, body, cut=not lines[-1].startswith('{"end"'))
 
 
 def read(path: Path) -> Trace:
@@ -132,6 +155,23 @@ def read(path: Path) -> Trace:
     except UnicodeDecodeError as error:
         raise TraceError(f"{path} is not a trace: it is not text") from error
     return from_lines(str(path), text.removesuffix("\n").split("\n"))
+
+
+def _sound(record: Record | None) -> bool:
+    """Whether a record has what its kind must have."""
+    keys = KEYS.get(next(iter(record or {}), ""))
+    if record is None or keys is None or not _has(record, keys):
+        return False
+    prints = [record[key] for key in ("weights", "gradient") if record.get(key)]
+    return all(_has(batch, BATCH) for batch in record.get("batches", [])) and all(
+        _has(item, PRINTS) for item in prints
+    )
+
+
+def _has(value: object, keys: Keys) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), kind) for key, kind in keys.items()
+    )
 
 
 def _parse(line: str) -> Record | None:

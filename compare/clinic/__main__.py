@@ -1,7 +1,6 @@
 """List the cases, or show one: python -m compare.clinic [NAME]."""
 
 import argparse
-import textwrap
 
 from tabulate import tabulate
 
@@ -29,7 +28,7 @@ def main() -> None:
     print(f"{case.title}." + (f" See {case.thread}." if case.thread else ""))
     print("\n--- With the mistake ---\n")
     print(as_text(compare_runs(case, sick=True)))
-    print(textwrap.fill(f"\n--- Mended: {case.mend} ---", 88) + "\n")
+    print(f"\n--- Mended: {case.mend} ---\n")
     print(as_text(compare_runs(case, sick=False)))
 
 

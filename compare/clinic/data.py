@@ -101,7 +101,7 @@ def set_epoch_forgotten(sick: bool) -> None:
     cause="evaluation-draws",
 )
 def validation_skipped(sick: bool) -> None:
-    """Start no validation loader, which would draw one number and so reorder epoch 1."""
+    """Start no validation loader, which would draw and so reorder epoch 1."""
     model, loader = net(), train_loader()
     optimizer = adam(model)
     for _ in range(EPOCHS):
@@ -141,7 +141,7 @@ def sanity_pass(sick: bool) -> None:
     cause="random-before",
 )
 def example_input(sick: bool) -> None:
-    """Draw an example input, say for a graph of the model: enough to reorder the data."""
+    """Draw an example input for a graph of the model, which reorders the data."""
     model = net()
     generator = None if sick else torch.Generator()
     torch.randn(8, 8, generator=generator)

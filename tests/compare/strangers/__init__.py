@@ -1,0 +1,1 @@
+"""A loop and its port to Lightning that know nothing of this repository."""
