@@ -14,12 +14,12 @@ key. A run that crashes or is killed loses at most the line it was writing.
     `statistics` of its normalization layers, and the parameters as `weights`.
 `{"step": 0, ...}`
     One optimizer step: the number of the `optimizer`; the `batches` since the last
-    step, several under gradient accumulation; the `loss` of each backward, before any
-    closure was called again; `gradient` as the optimizer saw it; `lr` of each parameter
-    group; `weights` after the step. `dtype` is that of the first loss. LBFGS calls its
-    closure several times: `closures` says how often, `again` holds the further losses,
-    and `batches` and `gradient` are those of the first call. `options` are the other settings of the
-    groups, where they changed since the last record.
+    step, several under gradient accumulation; the `loss` of each backward; `gradient`
+    as the optimizer saw it; `lr` of each parameter group; `weights` after the step.
+    `dtype` is that of the first loss. LBFGS calls its closure several times: `closures`
+    says how often, `batches`, `loss` and `gradient` are those of the first call, and
+    `again` holds the further losses. `options` are the other settings of the groups,
+    where they changed since the last record.
 `{"eval": 0, ...}`
     One batch that led to no backward: the batch's own keys, and `output`.
 `{"end": "finished", ...}`
