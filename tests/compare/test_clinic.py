@@ -1,10 +1,10 @@
-import subprocess
 import sys
 
 import pytest
 
 from compare.causes.clues import CAUSES
 from compare.clinic import CASES, compare_runs
+from compare.clinic.__main__ import main
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +42,30 @@ def test_there_are_enough_cases_and_they_name_rules_that_exist() -> None:
     assert len({cause.name for cause in CAUSES}) == len(CAUSES)
 
 
-def clinic(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "compare.clinic", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def clinic(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["clinic", *arguments])
+    main()
 
 
-def test_the_command_lists_and_shows() -> None:
-    listed = clinic()
-    assert listed.returncode == 0
-    assert all(name in listed.stdout for name in CASES)
-    shown = clinic("zero-grad-forgotten").stdout
-    sick, mended = shown.split("--- Mended")
+def test_the_command_lists_and_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clinic(monkeypatch)
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in CASES)
+    clinic(monkeypatch, "zero-grad-forgotten")
+    sick, mended = capsys.readouterr().out.split("--- Mended")
     assert "differ first at step 1 (counted from 0), in the gradient" in sick
     assert "1. One run does not clear the gradient" in sick
     assert "The runs are the same, bit for bit, in 10 steps" in mended
 
 
-def test_an_unknown_case_is_one_line() -> None:
-    result = clinic("nope")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: no case nope")
-    assert result.stderr.count("\n") == 1
+def test_an_unknown_case_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        clinic(monkeypatch, "nope")
+    stdout, stderr = capsys.readouterr()
+    assert (exit_.value.code, stdout) == (2, "")
+    assert stderr.startswith("error: no case nope")
+    assert stderr.count("\n") == 1

@@ -105,21 +105,17 @@ def test_the_sum_for_other_devices_is_the_same() -> None:
     assert host.norm() == pytest.approx(device.norm())
 
 
-def test_each_process_and_number_of_threads_gives_the_same() -> None:
+def test_another_process_with_more_threads_gives_the_same() -> None:
     code = (
         "import torch; from compare.fingerprint import fingerprint;"
-        "torch.set_num_threads({});"
+        "torch.set_num_threads(2);"
         "print(fingerprint([torch.arange(200000.)]).combined())"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code.format(threads)],
-            capture_output=True,
-            check=True,
-        ).stdout
-        for threads in (1, 2)
-    }
-    assert len(outputs) == 1
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    here = fingerprint([torch.arange(200000.0)]).combined()
+    assert there.stdout.strip() == here
 
 
 @pytest.mark.gpu
