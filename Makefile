@@ -50,12 +50,12 @@ clean: ## Remove .venv and caches; runs and data stay
 
 # The mark is made last, so that a .venv without it is never taken for ready.
 .venv/.ready: $(REQUIREMENTS)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: Python 3.11 or newer is needed, and $(PYTHON) is" \
-			"$$($(PYTHON) -V 2>/dev/null || echo missing): try PYTHON=python3.12" >&2; \
+			"$$("$(PYTHON)" -V 2>/dev/null || echo missing): try PYTHON=python3.12" >&2; \
 		exit 1; }
 	@echo "Installing the packages into .venv: some GB, a few minutes ..."
-	@{ $(PYTHON) -m venv --clear .venv && \
+	@{ "$(PYTHON)" -m venv --clear .venv && \
 		.venv/bin/python -m pip install -r $(REQUIREMENTS); } \
 		> .venv-install.log 2>&1 || { \
 		echo "error: the packages could not be installed:" \

@@ -34,7 +34,7 @@ class LitAutoEncoder(AutoEncoder, pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         loss = self.reconstruction_loss(images)
-        require_finite("training loss", loss, self.global_step)  # [finite]
+        require_finite("training loss", loss.item(), self.global_step)  # [finite]
         self.log("train_loss", loss, prog_bar=True)  # [log]
         self.log("train_loss_epoch", loss, on_step=False, on_epoch=True)  # [mean]
         return loss
@@ -42,7 +42,7 @@ class LitAutoEncoder(AutoEncoder, pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         loss = self.reconstruction_loss(images)
-        require_finite("validation loss", loss, self.global_step)  # [finite]
+        require_finite("validation loss", loss.item(), self.global_step)  # [finite]
         self.log("val_loss", loss, prog_bar=True)  # [log]
         return loss
 

@@ -83,7 +83,7 @@ def fit(
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
                 loss = model.training_step(batch, batch_idx)
-                require_finite("training loss", loss, global_step)  # [finite]
+                require_finite("training loss", loss.item(), global_step)  # [finite]
                 optimizer.zero_grad()  # [zero_grad]
                 loss.backward()  # [backward]
                 optimizer.step()  # [step]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, random_split
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from shared.config import Config
 from shared.datasets import Images, load, prepare, resolve
@@ -31,9 +31,8 @@ class ImageDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these images: a DataLoader calls this once a batch."""
-        chosen = torch.tensor(indices)
-        pixels = self.images.pixels[chosen].unsqueeze(1).float().div_(255)
-        return pixels.sub_(0.5).div_(0.5), self.images.labels[chosen]
+        pixels, labels = self.images.select(torch.tensor(indices))
+        return pixels.unsqueeze(1).float().div_(255).sub_(0.5).div_(0.5), labels
 
 
 class EpochSampler(Sampler[int]):
@@ -106,16 +105,16 @@ class MNISTData:
         """
         self.dataset_name = resolve(self.config.dataset, self.config.data_dir)
         train = stage in ("fit", "validate")
-        dataset = ImageDataset(load(self.dataset_name, self.config.data_dir, train))
+        images = load(self.dataset_name, self.config.data_dir, train)
         if train:
-            validation_size = 500 if self.dataset_name == "mnist-5k" else 5000
-            self.train_set, self.val_set = random_split(
-                dataset,
-                [len(dataset) - validation_size, validation_size],
-                torch.Generator().manual_seed(42),  # the split is no part of the seed
-            )
+            # A generator of its own: the split is the same for every --seed.
+            generator = torch.Generator().manual_seed(42)
+            order = torch.randperm(len(images.labels), generator=generator)
+            val_size = 500 if self.dataset_name == "mnist-5k" else 5000
+            self.train_set = ImageDataset(images.select(order[val_size:]))
+            self.val_set = ImageDataset(images.select(order[:val_size]))
         else:
-            self.test_set = dataset
+            self.test_set = ImageDataset(images)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to learn from, in an order of their own each epoch."""

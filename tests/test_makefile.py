@@ -65,7 +65,10 @@ def test_diff_of_a_lesson_that_is_not_there(copy: Path) -> None:
 
 
 def test_the_venv_is_made_once_and_again_when_requirements_change(copy: Path) -> None:
-    python = f"PYTHON={sys.executable}"
+    spaced = copy / "a python"
+    spaced.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    spaced.chmod(0o755)
+    python = f"PYTHON={spaced}"
     assert "Installing" in make(copy, "setup", python).stdout
     assert (copy / ".venv" / "bin" / "python").exists()
     assert "Installing" not in make(copy, "setup", python).stdout

@@ -151,6 +151,20 @@ def test_a_signal_ends_the_run_with_what_was_saved(
     torch.load(last, weights_only=True)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    "module", ["plain_pytorch.train", "lightning.train", "compare"]
+)
+def test_ctrl_c_during_the_imports_is_quiet(module: str) -> None:
+    process = start(module)
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    status, stdout, stderr = finish(process)
+    assert (status, stdout, stderr) == (-signal.SIGINT, "", "")
+
+
 def can_mount() -> bool:
     """Return whether this user may mount a file system of their own."""
     command = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]

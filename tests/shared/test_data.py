@@ -9,7 +9,7 @@ from torchvision import datasets, transforms
 
 from shared.config import Config
 from shared.data import EpochSampler, ImageDataset, MNISTData
-from shared.datasets import Images, load
+from shared.datasets import Images, load, load_5k
 
 
 @pytest.fixture
@@ -74,14 +74,18 @@ def test_the_5000_digits_are_split_4000_500_500(data: MNISTData) -> None:
 
 
 def test_no_image_is_in_two_parts(data: MNISTData) -> None:
-    assert not set(data.train_set.indices) & set(data.val_set.indices)
-    assert len({*data.train_set.indices, *data.val_set.indices}) == 4500
+    def digests(images: Images) -> list[bytes]:
+        return [pixels.numpy().tobytes() for pixels in images.pixels]
+
+    parts = [data.train_set.images, data.val_set.images, data.test_set.images]
+    together = [digest for part in parts for digest in digests(part)]
+    assert sorted(together) == sorted(digests(load_5k()))
 
 
 def test_the_split_does_not_depend_on_the_seed(small: Config, data: MNISTData) -> None:
     other = MNISTData(replace(small, seed=7))
     other.setup("fit")
-    assert list(other.val_set.indices) == list(data.val_set.indices)
+    assert torch.equal(other.val_set.images.pixels, data.val_set.images.pixels)
 
 
 def test_the_order_is_that_of_torch_s_distributed_sampler() -> None:

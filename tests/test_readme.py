@@ -1,0 +1,97 @@
+"""What the README shows is so, and what it tells people to run works."""
+
+import os
+import re
+import signal
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from shared.config import Config
+from tests.commands import ROOT, options
+from tests.test_makefile import make
+from tests.test_mirror import tags
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"^\$ (.+?)(?:\s+#.*)?$", README, re.MULTILINE)))
+
+needs_venv = pytest.mark.skipif(
+    not (ROOT / ".venv" / ".ready").exists(), reason="no .venv: run `make test`"
+)
+
+
+def test_the_diff_is_the_real_one() -> None:
+    (excerpt,) = re.findall(r"```diff\n(.*?)```", README, re.DOTALL)
+    assert excerpt in make(ROOT, "diff").stdout
+
+
+def test_the_table_has_every_tag() -> None:
+    rows = re.findall(r"^\|.*\|$", README, re.MULTILINE)
+    named = {tag for row in rows for tag in re.findall(r"`\[([a-z_]+)\]`", row)}
+    assert named == tags((ROOT / "plain_pytorch" / "train.py").read_text())
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_every_command_is_known() -> None:
+    """Each is run below, or by .ci/run, or in test_makefile.py."""
+    elsewhere = {"make test", "make diff"}
+    assert set(COMMANDS) == elsewhere | {*TINY} | {"make tensorboard"}
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+TINY = {
+    "make compare": [],
+    "make plain": [],
+    'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
+    "make lightning ARGS=--help": ["--help"],
+    "make bench": [],
+}
+
+
+@needs_venv
+@pytest.mark.parametrize("command", TINY)
+def test_a_command_works(small: Config, command: str) -> None:
+    arguments = " ".join([*options(small), *TINY[command]])
+    process = make(ROOT, command.split()[1], f"ARGS={arguments}")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout
+
+
+@needs_venv
+def test_make_tensorboard_serves(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["make", "tensorboard", f"ARGS=--port=0 --logdir={tmp_path}"],
+        cwd=ROOT,
+        env={name: os.environ[name] for name in os.environ if "MAKE" not in name},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        address = None
+        while address is None:
+            line = process.stderr.readline()
+            assert line, "tensorboard ended"
+            address = re.search(r"http://\S+:\d+/", line)
+        with urllib.request.urlopen(address[0]) as page:
+            assert b"TensorBoard" in page.read()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_grep_prints_both_answers() -> None:
+    (command,) = re.findall(r"^`(grep .+?)`", README, re.MULTILINE)
+    found = subprocess.run(
+        command, shell=True, cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    assert "plain_pytorch/train.py:" in found
+    assert "lightning/train.py:" in found
