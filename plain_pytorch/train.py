@@ -99,7 +99,7 @@ def fit(
                 model, model.validation_step, val_loader, config.limit_val_batches
             )
             require_finite("validation loss", val_loss, global_step)  # [finite]
-            train_loss = loss_sum.item() / num_images
+            train_loss = (loss_sum.cpu() / num_images).item()
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
@@ -144,7 +144,7 @@ def evaluate(
         loss = step(batch, batch_idx)
         loss_sum = loss_sum + loss * len(batch[0])  # [mean]
         num_images += len(batch[0])
-    return loss_sum.item() / num_images
+    return (loss_sum.cpu() / num_images).item()  # 32 bits, as in Lightning
 
 
 def test(

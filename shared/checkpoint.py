@@ -22,7 +22,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     passing = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        passing.write_bytes(buffer.getbuffer())
+        passing.write_bytes(buffer.getvalue())
         passing.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from shared.config import Config
-from shared.datasets import Images, load, prepare, resolve
+from shared.datasets import Images, load, prepare, resolve_auto
 
 Batch = Sequence[Tensor]
 """Images, (batch, 1, 28, 28) of float32 in -1..1, and labels, (batch,) of int64."""
@@ -103,7 +103,8 @@ class MNISTData:
         Raises:
             UserError: a file is missing or damaged.
         """
-        self.dataset_name = resolve(self.config.dataset, self.config.data_dir)
+        if self.dataset_name == "auto":  # once: what a run began with, it ends with
+            self.dataset_name = resolve_auto(self.config.data_dir)
         train = stage in ("fit", "validate")
         images = load(self.dataset_name, self.config.data_dir, train)
         if train:

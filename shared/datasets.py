@@ -47,10 +47,8 @@ def prepare(dataset: str, data_dir: Path) -> None:
         print(f"{error}: using mnist-5k, 5,000 of its digits.", file=sys.stderr)
 
 
-def resolve(dataset: str, data_dir: Path) -> str:
+def resolve_auto(data_dir: Path) -> str:
     """Return the data set that `auto` stands for; every process finds the same."""
-    if dataset != "auto":
-        return dataset
     return "mnist-5k" if find_problems("mnist", data_dir) else "mnist"
 
 

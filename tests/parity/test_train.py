@@ -89,6 +89,36 @@ def test_same_on_a_gpu(small: Config) -> None:
     assert_same(*run_both(replace(small, accelerator="cuda")))
 
 
+@pytest.mark.parametrize("half", ["plain_pytorch", "lightning"])
+def test_of_two_means_equal_in_32_bits_the_first_is_best(
+    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Validation losses of two batches of 50 in two epochs. The sums over the images
+    # are one bit apart, the means over the 100 images only in 64 bits.
+    losses = torch.tensor([[1.0, 1.1000008583068848], [1.0, 1.1000007390975952]])
+    sums = losses[:, 0] * 50 + losses[:, 1] * 50
+    assert sums[0] > sums[1]
+    assert torch.equal(sums[0] / 100, sums[1] / 100)
+    reconstruction_loss = AutoEncoder.reconstruction_loss
+    epoch, batch = 0, 0
+
+    def prescribed(model: AutoEncoder, images: Tensor) -> Tensor:
+        nonlocal epoch, batch
+        loss = reconstruction_loss(model, images)
+        if loss.requires_grad:
+            epoch, batch = epoch + 1, 0
+            return loss
+        batch += 1
+        return losses[max(epoch, 1) - 1, (batch - 1) % 2]
+
+    monkeypatch.setattr(AutoEncoder, "reconstruction_loss", prescribed)
+    config = replace(small, batch_size=50, limit_train_batches=1, limit_val_batches=2)
+    run_half(half, "train", config, config.output_dir)
+    checkpoints = config.output_dir / "checkpoints"
+    assert torch.load(checkpoints / "best.ckpt", weights_only=True)["epoch"] == 0
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
 def test_two_runs_of_one_half_are_the_same(small: Config) -> None:
     first = run_half("plain_pytorch", "train", small, small.output_dir / "first")
     second = run_half("plain_pytorch", "train", small, small.output_dir / "second")

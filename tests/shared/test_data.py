@@ -82,6 +82,16 @@ def test_no_image_is_in_two_parts(data: MNISTData) -> None:
     assert sorted(together) == sorted(digests(load_5k()))
 
 
+def test_a_run_ends_with_the_data_it_began_with(small: Config, mnist_dir: Path) -> None:
+    data = MNISTData(replace(small, dataset="auto"))
+    data.setup("fit")
+    # Meanwhile somebody downloads MNIST into the folder.
+    small.data_dir.symlink_to(mnist_dir.resolve())
+    data.setup("test")
+    assert data.dataset_name == "mnist-5k"
+    assert len(data.test_set) == 500
+
+
 def test_the_split_does_not_depend_on_the_seed(small: Config, data: MNISTData) -> None:
     other = MNISTData(replace(small, seed=7))
     other.setup("fit")

@@ -16,7 +16,7 @@ import torch
 import torchvision
 
 from shared import files
-from shared.datasets import load, load_5k, prepare, resolve
+from shared.datasets import load, load_5k, prepare, resolve_auto
 from shared.errors import UserError
 from shared.files import DIGESTS, fetch, find_problems
 
@@ -173,13 +173,13 @@ def test_auto_does_without_what_cannot_be_had(
     assert said.count("\n") == 1
     assert "mnist cannot be downloaded" in said
     assert "using mnist-5k" in said
-    assert resolve("auto", tmp_path) == "mnist-5k"
+    assert resolve_auto(tmp_path) == "mnist-5k"
 
 
 @pytest.mark.usefixtures("server")
 def test_auto_takes_what_can_be_had(tmp_path: Path) -> None:
     prepare("auto", tmp_path)
-    assert resolve("auto", tmp_path) == "mnist"
+    assert resolve_auto(tmp_path) == "mnist"
 
 
 @pytest.mark.usefixtures("server")
