@@ -1,47 +1,45 @@
-"""Run one half of a lesson in this process and keep all its numbers."""
+"""Run one half of a lesson in this process, and record all it does."""
 
 import importlib
 from pathlib import Path
-from unittest.mock import patch
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from compare.divergence import compare
 from compare.results import read_results
+from compare.trace import trace
+from compare.tracefile import Trace
 from shared.config import Config
-from shared.model import AutoEncoder
 
 
-def run_half(
-    half: str, lesson: str, config: Config, run_dir: Path
-) -> dict[str, Tensor]:
-    """Return the results of a run, and with them the loss of every batch, in order.
+class Ran(NamedTuple):
+    """A run: every step and evaluation batch, and what it left in its folder."""
 
-    `losses` has those of training, `evaluation losses` those of validation and test. A
-    Trainer's sanity check, the evaluation before the first step, is left out.
-    """
-    losses: dict[bool, list[Tensor]] = {True: [], False: []}
-    reconstruction_loss = AutoEncoder.reconstruction_loss
+    trace: Trace
+    results: dict[str, Tensor]
 
-    def record(model: AutoEncoder, images: Tensor) -> Tensor:
-        loss = reconstruction_loss(model, images)
-        if losses[True] or loss.requires_grad:
-            losses[loss.requires_grad].append(loss.detach().clone())
-        return loss
 
+def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> Ran:
+    """Run a lesson's main in a folder that is not there yet."""
     run_dir.mkdir(parents=True)
     main = importlib.import_module(f"{half}.{lesson}").main
-    with patch.object(AutoEncoder, "reconstruction_loss", record):
+    with trace() as run:
         main(config, run_dir)
-    return {
-        "losses": torch.stack(losses[True]),
-        "evaluation losses": torch.stack(losses[False]),
-        **read_results(run_dir),
-    }
+    return Ran(run.trace(half), read_results(run_dir))
 
 
-def assert_same(plain: dict[str, Tensor], lightning: dict[str, Tensor]) -> None:
-    """Fail unless both have the same quantities, equal to the last bit."""
-    assert plain.keys() == lightning.keys()
-    for name in plain:
-        assert torch.equal(plain[name], lightning[name]), name
+def assert_same(one: Ran, other: Ran) -> None:
+    """Fail unless two runs are equal to the last bit.
+
+    Every batch, loss, gradient, learning rate and weight of every step, every
+    evaluation batch, the final weights, the optimizer's state, and every TensorBoard
+    scalar.
+    """
+    divergence = compare(one.trace, other.trace).divergence
+    if divergence:
+        raise AssertionError(f"{divergence.quantity} at step {divergence.step}")
+    assert one.results.keys() == other.results.keys()
+    for name in one.results:
+        assert torch.equal(one.results[name], other.results[name]), name
