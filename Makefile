@@ -1,4 +1,5 @@
-# Every target makes .venv by itself the first time, and again when REQUIREMENTS change.
+# Every target makes .venv by itself the first time, and again when its list of
+# packages changes.
 LESSON ?= train
 ARGS ?=
 PYTHON ?= python3
@@ -6,7 +7,7 @@ REQUIREMENTS ?= requirements.txt
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plain lightning diff compare tensorboard bench test test-all lint clean
+.PHONY: help setup plain lightning diff compare tensorboard bench test test-all lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [ARGS="--max-epochs 1 --accelerator cpu"]'
@@ -20,7 +21,7 @@ plain: .venv/.ready ## Run the lesson with the loop written by hand
 lightning: .venv/.ready ## Run the lesson with the Trainer
 	@$(RUN) lightning.$(LESSON) $(ARGS)
 
-diff: ## Show the lesson's two files side by side, moved lines marked
+diff: ## Show how the lesson's two files differ, moved lines marked
 	@test -f plain_pytorch/$(LESSON).py || { \
 		echo "error: no lesson $(LESSON); try LESSON=train" >&2; exit 2; }
 	@git diff --no-index --no-ext-diff --color-moved \
@@ -48,17 +49,24 @@ clean: ## Remove .venv and caches; runs and data stay
 	rm -rf .venv .venv-install.log .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# The mark is made last, so that a .venv without it is never taken for ready.
-.venv/.ready: $(REQUIREMENTS)
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+# The mark, a copy of the list of packages, is made last: a .venv without it, or with
+# that of another list, is never taken for ready.
+.venv/.ready: FORCE
+	@cmp -s "$(REQUIREMENTS)" $@ || { \
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: Python 3.11 or newer is needed, and $(PYTHON) is" \
 			"$$("$(PYTHON)" -V 2>/dev/null || echo missing): try PYTHON=python3.12" >&2; \
-		exit 1; }
-	@echo "Installing the packages into .venv: some GB, a few minutes ..."
-	@{ "$(PYTHON)" -m venv --clear .venv && \
-		.venv/bin/python -m pip install -r $(REQUIREMENTS); } \
-		> .venv-install.log 2>&1 || { \
+		exit 1; }; \
+	mkdir .venv.lock 2>/dev/null || { \
+		echo "error: another make installs the packages here; if none does, remove" \
+			"the folder .venv.lock" >&2; exit 1; }; \
+	trap 'rmdir .venv.lock' EXIT; trap 'exit 130' INT TERM; \
+	echo "Installing the packages into .venv: some GB, a few minutes ..."; \
+	{ "$(PYTHON)" -m venv --clear .venv && .venv/bin/python -m pip install \
+		--disable-pip-version-check -r "$(REQUIREMENTS)"; } > .venv-install.log 2>&1 || { \
 		echo "error: the packages could not be installed:" \
 			"$$(tail -n 1 .venv-install.log) (all of it: .venv-install.log)" >&2; \
-		rm -rf .venv; exit 1; }
-	@touch $@
+		rm -rf .venv; exit 1; }; \
+	cp "$(REQUIREMENTS)" $@; }
+
+FORCE:

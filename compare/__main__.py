@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from compare.results import read_results
 from compare.table import compare_results
-from shared.command import leave, new_run_dir, one_line_errors
+from shared.command import exit_on_signal, new_run_dir, one_line_errors
 from shared.config import Config, Parser
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,13 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
     # The last --output-dir counts. Both halves are below it, as for TensorBoard.
-    status = subprocess.run([*command, f"--output-dir={output_dir}"]).returncode
+    process = subprocess.Popen([*command, f"--output-dir={output_dir}"])
+    try:
+        status = process.wait()
+    except SystemExit:  # a signal: the half ends too, and says what it has saved
+        process.terminate()
+        process.wait()
+        raise
     if status:
         sys.exit(status if status > 0 else 128 - status)
     return time.perf_counter() - start
@@ -48,8 +54,8 @@ def main() -> int:
     parser.add_argument(
         "lesson", nargs="?", choices=lessons, default="train", help="The pair to run."
     )
-    config = parser.parse_config()
-    lesson = parser.parse_args().lesson
+    options = parser.parse_args()
+    config, lesson = parser.to_config(options), options.lesson
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]
@@ -65,11 +71,12 @@ def main() -> int:
     if sys.stdout.isatty():
         verdict = f"\033[{32 if same else 31}m{verdict}\033[0m"
     print(verdict)
+    print(f"runs: {run_dir}")
     return 0 if same else 1
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda *_: None)  # the half that runs says it all
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, exit_on_signal)
+    signal.signal(signal.SIGTERM, exit_on_signal)
     with one_line_errors():
         sys.exit(main())

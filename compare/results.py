@@ -12,8 +12,9 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
     """Return the numbers that a finished run has left, by name.
 
     For every TensorBoard tag a table, (points, 2) of float64, of steps and values; for
-    every weight in the last checkpoint the weight; and `optimizer`, one dimension of
-    float64 with every number of the optimizers' state.
+    every weight in the last checkpoint the weight; and in one dimension of float64 all
+    numbers of `optimizer`, its state, and of `best.ckpt`, the weights that did best in
+    validation with their epoch and step.
 
     Raises:
         FileNotFoundError: the run has saved no checkpoint.
@@ -26,11 +27,17 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
         )
         for tag in events.Tags()["scalars"]
     }
-    checkpoint = torch.load(
-        run_dir / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True
+    last, best = (
+        torch.load(run_dir / "checkpoints" / name, "cpu", weights_only=True)
+        for name in ("last.ckpt", "best.ckpt")
     )
-    optimizer = torch.cat([*numbers(checkpoint["optimizer_states"])])
-    return {**curves, **checkpoint["state_dict"], "optimizer": optimizer}
+    kept = [best["state_dict"], best["epoch"], best["global_step"]]
+    return {
+        **curves,
+        **last["state_dict"],
+        "optimizer": torch.cat([*numbers(last["optimizer_states"])]),
+        "best.ckpt": torch.cat([*numbers(kept)]),
+    }
 
 
 def numbers(state: object) -> Iterator[Tensor]:

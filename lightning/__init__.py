@@ -1,12 +1,22 @@
-"""The right wing: the same lessons with LightningModule and Trainer.
+"""The lessons with LightningModule and Trainer.
 
 This folder is not PyPI's package of the same name; that one is imported as
 pytorch_lightning throughout. Without this file, Python would prefer theirs.
 """
 
+import logging
 import warnings
 
 import shared as shared  # first of all, see there
 
-# Said by torch 2.14 to pytorch_lightning 2.6, and not to those who read its output.
-warnings.filterwarnings("ignore", r".*LeafSpec\)` is deprecated", FutureWarning)
+# Said by one library to another, or advice that these small runs do not need.
+for message in (
+    r".*LeafSpec\)` is deprecated",
+    ".*does not have many workers",
+    ".*smaller than the logging interval",
+    "GPU available but not used",
+):
+    warnings.filterwarnings("ignore", message)
+logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+    lambda record: "litlogger" not in record.getMessage()
+)

@@ -49,6 +49,7 @@ class LitAutoEncoder(AutoEncoder, pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         loss = self.reconstruction_loss(images)
+        require_finite("test loss", loss.item(), self.global_step)  # [finite]
         self.log("test_loss", loss)  # [log]
         return loss
 
@@ -67,9 +68,9 @@ class LitMNIST(MNISTData, pl.LightningDataModule):
 def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
     """Return a Trainer, which has the loops."""
     checkpoints = run_dir / "checkpoints"
-    # Unasked, it calls prepare_data on one process only [download], set_epoch on the
-    # sampler [shuffle], train() and eval() [mode]; and for every batch training_step,
-    # [zero_grad], [backward] and [step].
+    # Unasked, it calls prepare_data on one process of each machine [download],
+    # set_epoch on the sampler [shuffle], train() and eval() [mode]; and for every
+    # batch training_step, [zero_grad], [backward] and [step].
     return pl.Trainer(
         accelerator="cuda" if config.use_cuda else "cpu",  # [device]
         devices=1,
@@ -82,7 +83,7 @@ def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
         logger=TensorBoardLogger(
             run_dir.parent, name="", version=run_dir.name, default_hp_metric=False
         ),
-        plugins=[WholeFiles()],  # [checkpoint]
+        plugins=[AtomicCheckpointIO()],  # [checkpoint]
         callbacks=[
             TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
             ModelCheckpoint(checkpoints, filename="best", monitor="val_loss"),
@@ -92,7 +93,7 @@ def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
     )
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Saves as the plain half does; Lightning's own way can leave half a file."""
 
     def save_checkpoint(

@@ -1,3 +1,3 @@
-"""The left wing: every loop written by hand."""
+"""The lessons with every loop written by hand."""
 
 import shared as shared  # first of all, see there

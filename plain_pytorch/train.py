@@ -61,8 +61,9 @@ def fit(
     model: PlainAutoEncoder, data: MNISTData, config: Config, run_dir: Path
 ) -> tuple[int, float]:
     """Train, validate after every epoch; return the steps and the best val_loss."""
-    if int(os.environ.get("RANK", 0)) == 0:
-        data.prepare_data()  # [download] by one process only
+    rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
+    if rank == "0":
+        data.prepare_data()  # [download]
     data.setup("fit")
     train_loader, val_loader = data.train_dataloader(), data.val_dataloader()
     if config.use_cuda:
@@ -73,12 +74,16 @@ def fit(
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     global_step, best_val_loss = 0, inf
-    with SummaryWriter(run_dir) as writer:  # [log]
+    with (
+        SummaryWriter(run_dir) as writer,  # [log]
+        tqdm(total=num_batches) as bar,  # [progress]
+    ):
         for epoch in range(config.max_epochs):  # [epochs]
             train_loader.sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
             model.train()  # [mode]
             loss_sum, num_images = torch.zeros(()), 0
-            bar = tqdm(desc=f"Epoch {epoch}", total=num_batches)  # [progress]
+            bar.reset()
+            bar.set_description(f"Epoch {epoch}")
             for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
@@ -95,15 +100,13 @@ def fit(
                     bar.set_postfix(train_loss=loss.item(), refresh=False)
                 global_step += 1
 
-            val_loss = evaluate(
-                model, model.validation_step, val_loader, config.limit_val_batches
-            )
+            limit = config.limit_val_batches
+            val_loss = evaluate(model, model.validation_step, val_loader, limit)
             require_finite("validation loss", val_loss, global_step)  # [finite]
             train_loss = (loss_sum.cpu() / num_images).item()
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            bar.close()
             checkpoint = {  # [checkpoint]
                 "epoch": epoch,
                 "global_step": global_step,
@@ -137,9 +140,10 @@ def evaluate(
 ) -> float:
     """Return the mean loss of the first `limit` batches, or of all."""
     model.eval()  # [mode]
+    on_gpu = next(model.parameters()).is_cuda
     loss_sum, num_images = torch.zeros(()), 0
     for batch_idx, batch in enumerate(islice(loader, limit)):  # [limit]
-        if next(model.parameters()).is_cuda:
+        if on_gpu:
             batch = [tensor.cuda() for tensor in batch]  # [device]
         loss = step(batch, batch_idx)
         loss_sum = loss_sum + loss * len(batch[0])  # [mean]
@@ -160,9 +164,9 @@ def test(
     )
     model.load_state_dict(checkpoint["state_dict"])
     data.setup("test")
-    test_loss = evaluate(
-        model, model.test_step, data.test_dataloader(), config.limit_test_batches
-    )
+    limit = config.limit_test_batches
+    test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit)
+    require_finite("test loss", test_loss, global_step)  # [finite]
     with SummaryWriter(run_dir) as writer:
         log_metric(writer, "test_loss", test_loss, global_step, config.max_epochs)
     return test_loss

@@ -1,4 +1,4 @@
-"""The ground floor: the one model, the one data module, the one config."""
+"""What both halves share: the model, the data, the options."""
 
 import signal
 import sys

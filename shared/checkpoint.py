@@ -1,6 +1,8 @@
 """Checkpoint files that are whole or not there."""
 
+import contextlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from shared.errors import UserError
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint under a passing name, and rename it when it is whole.
+    """Write a checkpoint under a temporary name, and rename it when it is whole.
 
     A disk that fills up on the way leaves what stood at `path`, and nothing else.
 
@@ -19,12 +21,16 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()  # torch.save reports a full disk as an internal error
     torch.save(checkpoint, buffer)
-    passing = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        passing.write_bytes(buffer.getvalue())
-        passing.replace(path)
+        with temporary.open("wb") as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut may leave an empty file
+        temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        passing.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be gone
+            temporary.unlink()

@@ -24,8 +24,8 @@ def run(half: str, lesson: str, main: Callable[[Config, Path], None]) -> None:
     """
     # An exit, not a KeyboardInterrupt, which a Trainer turns into exit status 1; and
     # SIGTERM, which it turns into 0.
-    signal.signal(signal.SIGINT, leave)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, exit_on_signal)
+    signal.signal(signal.SIGTERM, exit_on_signal)
     with one_line_errors():
         config = Parser(f"python -m {half}.{lesson}").parse_config()
         torch.set_num_threads(config.threads)
@@ -45,10 +45,21 @@ def one_line_errors() -> Iterator[None]:
     except (UserError, OSError) as error:  # OSError: no access, or a full disk
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(error.exit_status if isinstance(error, UserError) else 1)
+    except RuntimeError as error:  # torch.OutOfMemoryError, and the CPU's
+        if "allocate" not in str(error):
+            raise
+        print(
+            "error: out of memory: lower --hidden-dim or --batch-size", file=sys.stderr
+        )
+        sys.exit(1)
 
 
-def leave(signal_number: int, _frame: FrameType | None) -> NoReturn:
+def exit_on_signal(signal_number: int, _frame: FrameType | None) -> NoReturn:
     """End the process with the status by which a shell knows this signal."""
+    # From here on the end of a DataLoader's workers is no error, and a second signal
+    # ends the process without more ado.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal_number, signal.SIG_DFL)
     sys.exit(128 + signal_number)
 
 
@@ -70,14 +81,19 @@ def new_run_dir(parent: Path) -> Path:
 
 
 def say_what_is_saved(run_dir: Path) -> None:
-    """Say on stderr which checkpoints a run leaves; remove its folder if empty."""
+    """Say on stderr which checkpoints a run leaves; remove its folders if empty.
+
+    The line begins anew, below a progress bar that may stand there.
+    """
     checkpoints = sorted(run_dir.glob("checkpoints/*.ckpt"))
     if checkpoints:
-        print("saved so far:", *checkpoints, file=sys.stderr)
+        print("\nsaved so far:", *checkpoints, file=sys.stderr)
     elif any(run_dir.iterdir()):
-        print("no checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
+        print("\nno checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
     else:
-        run_dir.rmdir()
+        for folder in (run_dir, run_dir.parent, run_dir.parents[1]):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def report(run_dir: Path, dataset: str, best_val_loss: float, test_loss: float) -> None:

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import docstring_parser
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import restricted_number_type
 
 from shared.errors import UsageError
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
-    PositiveInt = int
-    NonNegativeInt = int
+    Count = int
+    Threads = int
+    Workers = int
     Seed = int
     LearningRate = float
 else:
-    from jsonargparse.typing import NonNegativeInt, PositiveInt
-
+    Count = restricted_number_type("Count", int, [(">", 0), ("<", 2**31)])
+    Threads = restricted_number_type("Threads", int, [(">", 0), ("<=", 1024)])
+    Workers = restricted_number_type("Workers", int, [(">=", 0), ("<=", 1024)])
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
     LearningRate = restricted_number_type("LearningRate", float, [(">", 0), ("<", inf)])
 
@@ -42,29 +44,29 @@ class Config:
     """Folder of the images; the environment's DATA_DIR changes the default."""
     output_dir: Path = Path("output")
     """Folder for runs: each makes a new <half>/<lesson>/version_N in it."""
-    max_epochs: PositiveInt = 3
+    max_epochs: Count = 3
     """How many times to go through the training images."""
-    batch_size: PositiveInt = 64
+    batch_size: Count = 64
     """Images a step."""
     learning_rate: LearningRate = 1e-3
     """Adam's learning rate."""
-    hidden_dim: PositiveInt = 64
+    hidden_dim: Count = 64
     """Width of the model's hidden layers."""
-    latent_dim: PositiveInt = 3
+    latent_dim: Count = 3
     """How many numbers the model has to describe an image."""
     seed: Seed = 42
     """Start of every random number: the weights, and the order of the images."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is cuda where there is a GPU, otherwise cpu."""
-    num_workers: NonNegativeInt = 0
+    num_workers: Workers = 0
     """Processes that load images beside the training; 0 loads in the training's own."""
-    limit_train_batches: PositiveInt | None = None
+    limit_train_batches: Count | None = None
     """Train on this many batches an epoch instead of all."""
-    limit_val_batches: PositiveInt | None = None
+    limit_val_batches: Count | None = None
     """Validate on this many batches instead of all."""
-    limit_test_batches: PositiveInt | None = None
+    limit_test_batches: Count | None = None
     """Test on this many batches instead of all."""
-    threads: PositiveInt = 1
+    threads: Threads = 1
     """Threads of the CPU to compute with: another number can change the last bits."""
 
     def __post_init__(self) -> None:
@@ -106,7 +108,10 @@ class Parser(ArgumentParser):
         Raises:
             UsageError: an unknown option, a bad value, or a GPU that is not there.
         """
-        options = self.parse_args(arguments)
+        return self.to_config(self.parse_args(arguments))
+
+    def to_config(self, options: Namespace) -> Config:
+        """Return the part of parsed options that every run has."""
         values = {option.name: options[option.name] for option in fields(Config)}
         for name, value in values.items():
             # A number with a range has a type of its own, which no checkpoint may hold.

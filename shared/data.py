@@ -1,5 +1,6 @@
 """The data that both halves learn from, with the hooks of a LightningDataModule."""
 
+import signal
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -65,9 +66,15 @@ class EpochSampler(Sampler[int]):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
-def keep(batch: Batch) -> Batch:
+def identity_collate(batch: Batch) -> Batch:
     """Return a batch as it is: `__getitems__` has put it together already."""
     return batch
+
+
+def leave_signals_to_the_parent(_worker: int) -> None:
+    """Let a worker go on at Ctrl-C, which reaches it too; its parent will end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class MNISTData:
@@ -143,7 +150,8 @@ class MNISTData:
             batch_size=self.config.batch_size,
             sampler=sampler,
             num_workers=self.config.num_workers,
-            collate_fn=keep,
+            collate_fn=identity_collate,
+            worker_init_fn=leave_signals_to_the_parent,
             # Without a generator of its own, a loader draws a number from the global
             # one whenever it is iterated, and moves everything random after it.
             generator=torch.Generator().manual_seed(self.config.seed),

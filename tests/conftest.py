@@ -25,12 +25,14 @@ def clean_process() -> Iterator[None]:
         os.environ.pop(leaked, None)
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     handlers = {number: signal.getsignal(number) for number in (2, 15)}
     torch.set_num_threads(1)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
     torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])

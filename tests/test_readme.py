@@ -33,6 +33,15 @@ def test_the_table_has_every_tag() -> None:
     assert named == tags((ROOT / "plain_pytorch" / "train.py").read_text())
 
 
+def test_the_table_quotes_the_loop() -> None:
+    rows = re.findall(r"^\| (`.*?) \| .* \|$", README, re.MULTILINE)
+    assert len(rows) > 10
+    loop = (ROOT / "plain_pytorch" / "train.py").read_text()
+    for row in rows:
+        for code in re.findall(r"`(.+?)`", row):
+            assert code.replace("tensor.cuda()", "[tensor.cuda()") in loop, code
+
+
 def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert links

@@ -75,6 +75,8 @@ def test_the_environment_s_data_dir_is_the_default(
         (["--batch-size", "0"], "--batch-size: 0 .*v>0"),
         (["--batch-size", "1.5"], "--batch-size: .*1.5"),
         (["--max-epochs", "-1"], "--max-epochs: -1 .*v>0"),
+        (["--batch-size", "9" * 20], "--batch-size: 9+ .*v<2147483648"),
+        (["--threads", "10000000000"], "--threads: .*v<=1024"),
         (["--learning-rate", "nan"], "--learning-rate: nan .*v>0"),
         (["--learning-rate", "inf"], "--learning-rate: inf .*v<inf"),
         (["--learning-rate", "fast"], "--learning-rate: .*fast"),
