@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import torch
 
@@ -54,13 +53,36 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(1)
 
 
-def exit_on_signal(signal_number: int, _frame: FrameType | None) -> NoReturn:
+def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
     """End the process with the status by which a shell knows this signal."""
-    # From here on the end of a DataLoader's workers is no error, and a second signal
-    # ends the process without more ado.
+    # From here on the end of a DataLoader's workers is no error.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal_number, signal.SIG_DFL)
+    if is_fragile(frame):  # try again in a moment
+        signal.signal(
+            signal.SIGALRM, lambda _, later: exit_on_signal(signal_number, later)
+        )
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        return
+    signal.signal(signal_number, signal.SIG_DFL)  # a second one does not wait
     sys.exit(128 + signal_number)
+
+
+def is_fragile(frame: FrameType | None) -> bool:
+    """Return whether an exception raised here would be lost, or leave a lock behind.
+
+    So it is in __del__, in logging and threading, and while workers start or stop.
+    """
+    while frame:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
+        if name in ("__del__", "_shutdown_workers") or module in (
+            "logging",
+            "threading",
+        ):
+            return True
+        if name == "__init__" and module == "torch.utils.data.dataloader":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def new_run_dir(parent: Path) -> Path:

@@ -74,7 +74,7 @@ def identity_collate(batch: Batch) -> Batch:
 def leave_signals_to_the_parent(_worker: int) -> None:
     """Let a worker go on at Ctrl-C, which reaches it too; its parent will end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class MNISTData:

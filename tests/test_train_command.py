@@ -148,20 +148,37 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(
 @pytest.mark.parametrize(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-@pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_signal_ends_the_run_with_what_was_saved(
-    small: Config, half: str, sent: signal.Signals, status: int, num_workers: int
+    small: Config, half: str, sent: signal.Signals, status: int
 ) -> None:
-    config = replace(small, max_epochs=100_000, num_workers=num_workers)
-    process = start(f"{half}.train", *options(config))
+    process = start(f"{half}.train", *options(replace(small, max_epochs=100_000)))
     last = small.output_dir / half / "train" / "version_0" / "checkpoints" / "last.ckpt"
     while not last.exists() and process.poll() is None:
         time.sleep(0.05)
-    os.killpg(process.pid, sent)  # a terminal sends it to the workers, too
+    os.killpg(process.pid, sent)
     ended, _, stderr = finish(process)
     assert ended == status
     assert f"\nsaved so far: {last.with_name('best.ckpt')} {last}\n" in stderr
     torch.load(last, weights_only=True)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_that_reaches_the_workers_too(
+    small: Config, half: str, sent: signal.Signals, status: int
+) -> None:
+    config = replace(small, num_workers=2, batch_size=4, limit_train_batches=None)
+    process = start(f"{half}.train", *options(replace(config, max_epochs=100_000)))
+    last = small.output_dir / half / "train" / "version_0" / "checkpoints" / "last.ckpt"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)  # into the epoch: workers that are just starting may complain
+    os.killpg(process.pid, sent)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert f"\nsaved so far: {last.with_name('best.ckpt')} {last}\n" in stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
