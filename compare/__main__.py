@@ -64,6 +64,7 @@ def main() -> int:
         *(row[:-1] for row in rows),
         ("wall time, s", *(f"{seconds:.1f}" for seconds in times), ""),
     ]
+    print(f"\nThe runs are in {run_dir}\n")
     headers = ["", *HALVES, "largest difference"]
     print(tabulate(table, headers, disable_numparse=True))
     same = all(row.same for row in rows)
@@ -71,7 +72,6 @@ def main() -> int:
     if sys.stdout.isatty():
         verdict = f"\033[{32 if same else 31}m{verdict}\033[0m"
     print(verdict)
-    print(f"runs: {run_dir}")
     return 0 if same else 1
 
 

@@ -1,174 +1,141 @@
-"""Fingerprints of tensors: equal for equal bytes, and cheap.
+"""64-bit fingerprints of the bytes of tensors, taken on the device they live on.
 
-A tensor's bytes, in the order of its elements, are cut into words of 64 bits (zeros
-fill the last). The fingerprint is a weighted sum of the words modulo 2**64:
+The same bytes in the same logical order give the same fingerprint, whatever the shape
+or the strides; any other bytes give another one, but for a chance below one in a
+billion. -0.0 is not 0.0, and one NaN is not another.
 
-    sum over i of (word ^ word >> 29) * MULTIPLIER**rows_after(i) * LANE_WEIGHTS[i % n]
+`fingerprints` is for weights and gradients, where speed is everything: on the CPU it is
+xxHash, which reads as fast as memory delivers; on a GPU one sum over all tensors.
+`batch_fingerprint` is for batches and gives the same number on every device.
 
-A row is `LANES` words. Sums of integers do not depend on the order of summation, so
-any device and any number of threads gives the same value. The shift brings the top bit
-of a word, which times any odd number stays the top bit, down to where it counts; so
-0.0 and -0.0 differ, and so do two NaN with unlike payloads. Neither shape nor strides
-matter. All zeros give 0, as does a gradient that is None.
+Both sums work alike. Bytes are read as rows of 64-bit words; a row's hash is the
+wrap-around sum of its words times odd random numbers. Integers have no rounding, so
+the order in which a device adds does not matter. The overflow loses the high bits of
+a product, so each word's upper half is hashed once more, with numbers of its own. Row
+hashes are mixed, weighted by position and summed.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import torch
+import xxhash
 from torch import Tensor
+from torch.nn.functional import pad
 
-LANES = 32768  # a row of words and two scratch rows: together they fit the L2 cache
-SHIFT = np.uint64(29)
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-Words = np.ndarray[Any, np.dtype[np.uint64]]
-
-
-def _lane_weights() -> Words:
-    """Odd pseudo-random numbers (splitmix64), the same on every machine."""
-    mixed = np.arange(1, LANES + 1, dtype=np.uint64) * MULTIPLIER
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)
+_COLUMNS = 512  # words in a row, where the length of a row is ours to choose
+_AT_ONCE = 1 << 23  # words hashed in one go on a GPU: 64 MiB of temporary memory
+_GOLDEN = -0x61C8864680B583EB  # 2**64 divided by the golden ratio, as a signed number
 
 
-LANE_WEIGHTS = _lane_weights()
-SCRATCH = np.empty(LANES, dtype=np.uint64)  # kept: fresh memory costs more than the sum
-TOTALS = np.empty(LANES, dtype=np.uint64)
+def fingerprints(tensors: Sequence[Tensor]) -> Tensor:
+    """Return one int64 per tensor, shape (len(tensors),), on the tensors' device.
 
-
-class Prints:
-    """Fingerprints and the norm of a list of tensors, read from the device when asked.
-
-    `words()` gives one 64-bit fingerprint per tensor, `norm()` the Euclidean norm of
-    all elements together. On a GPU the first of them waits for the device.
+    All tensors must live on one device, and there must be at least one. Raises
+    TypeError for a tensor without bytes of its own: meta, quantized, nested.
     """
-
-    def __init__(self, words: Callable[[], Words], norm: Callable[[], float]):
-        self.words = words
-        self.norm = norm
-
-    def combined(self) -> str:
-        """One fingerprint over all the tensors: 16 hexadecimal digits."""
-        return hashlib.blake2b(self.words().tobytes(), digest_size=8).hexdigest()
-
-    def each(self) -> str:
-        """Four hexadecimal digits per tensor: enough to tell which ones differ."""
-        return (self.words() >> np.uint64(48)).astype(">u2").tobytes().hex()
+    data = [_bytes(t) for t in tensors]
+    if data[0].device.type != "cpu":
+        return packed_sums(data)
+    digests = [xxhash.xxh3_64_intdigest(d.numpy().data) for d in data]
+    signed = [digest - (digest >> 63 << 64) for digest in digests]
+    return torch.tensor(signed, dtype=torch.int64, device="cpu")
 
 
-def fingerprint(tensors: Iterable[Tensor | None]) -> Prints:
-    """Start the fingerprints of the tensors as they are now.
+def packed_sums(data: Sequence[Tensor]) -> Tensor:
+    """Return the fingerprints that GPUs use, for vectors of bytes on one device."""
+    device = data[0].device
+    weights = _weights(_COLUMNS, device)
+    rows = torch.cat([_hash_rows(matrix, weights) for matrix in _pack(data)])
+    owner, size, position = _layout(tuple(len(d) for d in data), device)
+    result = torch.zeros(len(data), dtype=torch.int64, device=device)
+    return result.index_add_(0, owner, _mix(rows + size) * position)
 
-    Args:
-        tensors: any dtype, shape, strides and device; None counts as all zeros.
 
-    Returns:
-        A `Prints` with one fingerprint per tensor. Nothing later done to the tensors
-        changes it.
+def batch_fingerprint(batch: Tensor) -> Tensor:
+    """Return two int64, shape (2,): the fingerprint of a batch, and its bag.
+
+    The bag is the sum of the fingerprints of the rows (the samples): equal for the
+    same samples in another order. Bags of several batches add up to the bag of all.
     """
-    plain = [torch.empty(0) if t is None else _plain(t.detach()) for t in tensors]
-    if all(t.device.type == "cpu" for t in plain):
-        with np.errstate(all="ignore"):  # a norm that overflows is no one's error here
-            sums = [_host(t) for t in plain]
-        words = np.array([word for word, _ in sums], dtype=np.uint64)
-        norm = sum(square for _, square in sums) ** 0.5
-        return Prints(lambda: words, lambda: norm)
-    device = next(t.device for t in plain if t.device.type != "cpu")
-    return _on_device([t.to(device) for t in plain])
+    data = _bytes(batch)
+    rows = len(batch) if batch.dim() and batch.numel() else 1
+    width = len(data) // rows
+    missing = -width % 8 if width else 8
+    matrix = data.view(rows, width)
+    words = (pad(matrix, (0, missing)) if missing else matrix).view(torch.int64)
+    hashed = _mix(_hash_rows(words, _weights(words.shape[1], words.device)) + width + 1)
+    return torch.stack([(hashed * _positions(rows, words.device)).sum(), hashed.sum()])
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """Give the tensor's elements as one dense row of plain bytes-backed values."""
-    if hasattr(tensor, "to_local"):  # DTensor: every rank looks at its own shard
-        tensor = tensor.to_local()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    return tensor.resolve_conj().resolve_neg().contiguous().view(-1)
+def _bytes(tensor: Tensor) -> Tensor:
+    """Return the tensor's bytes in logical order, as an aligned vector of uint8."""
+    plain = tensor.detach()
+    if hasattr(plain, "to_local"):  # a DTensor: this rank's part of it
+        plain = plain.to_local()
+    if plain.is_meta or plain.is_quantized or plain.is_nested:
+        raise TypeError(f"a tensor of type {tensor.type()} has no bytes to fingerprint")
+    if plain.is_sparse:
+        plain = plain.coalesce()
+        return torch.cat([_bytes(plain.indices()), _bytes(plain.values())])
+    plain = plain.resolve_conj().resolve_neg().contiguous()
+    if plain.storage_offset() * plain.element_size() % 8:
+        plain = plain.clone()  # a slice that starts in the middle of a word
+    return plain.reshape(-1).view(torch.uint8)
 
 
-def _host(tensor: Tensor) -> tuple[int, float]:
-    """Fingerprint and sum of squares of a dense CPU tensor, in one pass over it."""
-    octets = tensor.view(torch.uint8).numpy()
-    whole = octets.size // 8 * 8
-    words = octets[:whole].view(np.uint64)
-    if whole < octets.size:
-        tail = np.zeros(8, dtype=np.uint8)
-        tail[: octets.size - whole] = octets[whole:]
-        words = np.append(words, tail.view(np.uint64))
-    values = _real(tensor).numpy()
-    if words.size <= LANES:
-        mixed = SCRATCH[: words.size]
-        np.right_shift(words, SHIFT, out=mixed)
-        np.bitwise_xor(mixed, words, out=mixed)
-        return int(np.dot(mixed, LANE_WEIGHTS[: words.size])), float(values @ values)
-    TOTALS[:] = 0
-    square = 0.0
-    stride = -(-values.size * LANES // words.size)
-    for row in range(-(-words.size // LANES)):
-        part = words[row * LANES : (row + 1) * LANES]
-        mixed, totals = SCRATCH[: part.size], TOTALS[: part.size]
-        np.right_shift(part, SHIFT, out=mixed)
-        np.bitwise_xor(mixed, part, out=mixed)
-        np.multiply(TOTALS, MULTIPLIER, out=TOTALS)
-        np.add(totals, mixed, out=totals)
-        # the row is in the cache now: its norm costs next to nothing here
-        some = values[row * stride : (row + 1) * stride]
-        square += float(some @ some)
-    return int(np.dot(TOTALS, LANE_WEIGHTS)), square
+def _pack(data: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield matrices of words with many tensors in each: a GPU likes few, big calls."""
+    parts: list[Tensor] = []
+    words = 0
+    for each in data:
+        parts += [each, each.new_zeros(-len(each) % (8 * _COLUMNS))]
+        words += len(each) // 8
+        if words > _AT_ONCE:
+            yield torch.cat(parts).view(torch.int64).view(-1, _COLUMNS)
+            parts, words = [], 0
+    if parts:
+        yield torch.cat(parts).view(torch.int64).view(-1, _COLUMNS)
 
 
-def _real(tensor: Tensor) -> Tensor:
-    """Give numbers a norm can be taken of, without a copy for the usual dtypes."""
-    if tensor.is_complex():
-        return torch.view_as_real(tensor).view(-1)
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+def _hash_rows(words: Tensor, weights: Tensor) -> Tensor:
+    """Hash each row of a matrix of words: (rows, columns) to (rows,)."""
+    whole, upper = weights
+    if words.device.type == "cpu":  # only there an integer matrix product exists
+        return torch.mv(words, whole).addmv_(words >> 32, upper)
+    chunks = words.split(max(1, _AT_ONCE // words.shape[1]))
+    return torch.cat([(c * whole + (c >> 32) * upper).sum(1) for c in chunks])
 
 
-def _on_device(tensors: list[Tensor]) -> Prints:
-    """Do the same sum with a handful of kernels, however many tensors there are."""
-    parts = [_device_words(t) for t in tensors]
-    sizes = tuple(part.numel() for part in parts)
-    words = torch.cat(parts)
-    shifted = (words >> int(SHIFT)) & (
-        2 ** (64 - int(SHIFT)) - 1
-    )  # >> copies the sign bit
-    sums = ((words ^ shifted) * _factors(sizes, words.device)).cumsum(0)
-    ends = np.cumsum(sizes)
-    norms = [torch.linalg.vector_norm(_real(t)).float() for t in tensors]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
-
-    @lru_cache(1)
-    def read() -> Words:
-        upto = torch.nn.functional.pad(sums, (1, 0))[torch.from_numpy(ends)]
-        totals: Words = upto.cpu().numpy().view(np.uint64)
-        return totals - np.concatenate((np.zeros(1, np.uint64), totals[:-1]))
-
-    return Prints(read, lambda: float(norm))
+def _mix(values: Tensor) -> Tensor:
+    """Let every bit of a value change many others, as splitmix64 does."""
+    values = values * _GOLDEN
+    values = (values ^ (values >> 29)) * _GOLDEN
+    return values ^ (values >> 32)
 
 
-def _device_words(tensor: Tensor) -> Tensor:
-    octets = tensor.view(torch.uint8)
-    missing = -octets.numel() % 8
-    if missing or tensor.data_ptr() % 8:
-        octets = torch.nn.functional.pad(octets, (0, missing))
-    return octets.view(torch.int64)
+@lru_cache(maxsize=64)
+def _layout(
+    sizes: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Say of each packed row whose it is, its tensor's size in bytes, its weight."""
+    counts = torch.tensor([-(-size // (8 * _COLUMNS)) for size in sizes])
+    owner = torch.arange(len(sizes)).repeat_interleave(counts)
+    size = torch.tensor(sizes).repeat_interleave(counts)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    position = _mix(torch.arange(len(owner)) - first + 1) | 1
+    return owner.to(device), size.to(device), position.to(device)
 
 
-@lru_cache(8)
-def _factors(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """Give the factor of each word of tensors of these sizes, as int64."""
-    factors = np.empty(sum(sizes), dtype=np.uint64)
-    start = 0
-    for size in sizes:
-        power = 1
-        for row in reversed(range(-(-size // LANES))):
-            part = factors[start + row * LANES : start + min(size, (row + 1) * LANES)]
-            np.multiply(LANE_WEIGHTS[: part.size], np.uint64(power), out=part)
-            power = power * int(MULTIPLIER) % 2**64
-        start += size
-    return torch.from_numpy(factors.view(np.int64)).to(device)
+@lru_cache(maxsize=64)
+def _positions(count: int, device: torch.device) -> Tensor:
+    return (_mix(torch.arange(count) + 1) | 1).to(device)
+
+
+@lru_cache(maxsize=64)
+def _weights(count: int, device: torch.device) -> Tensor:
+    """Return odd numbers for whole words and upper halves: (2, count), always these."""
+    numbers = torch.arange(2 * count).view(count, 2).t() - 0x5851F42D
+    return (_mix(_mix(numbers)) | 1).contiguous().to(device)

@@ -1,245 +1,249 @@
-"""What a training run tells PyTorch's global hooks, put into records.
+"""Watch a training run through PyTorch's own hooks and write a record of each step.
 
-A hand-written loop does forward and backward and then steps. A Trainer steps, and does
-forward and backward in the closure it hands to the optimizer. So the gradient is read
-when the closure returns, and where there is no closure, before the step.
+Nothing here knows a training loop. What happens is seen from below:
+
+- A forward begins when a module with parameters is called from outside any module. It
+  goes on (`decoder(encoder(x))` is one) until the same module is called again, or
+  gradients are switched on or off, or a backward or an optimizer's step comes.
+- A call of `backward` says which forwards were for training, and gives the loss.
+- An optimizer's step ends the record. Gradients are read just before the update: where
+  the loop runs inside `step(closure)`, as in a Trainer, when the closure returns.
+- Forwards without gradients, or that no backward used, were evaluation.
 """
 
-import functools
+from __future__ import annotations
+
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from compare import environment
-from compare.batches import Batches
-from compare.fingerprint import Prints, fingerprint
-from compare.names import named_tensors
-from compare.tracefile import Record, number
-
-
-@dataclass
-class Known:
-    """An optimizer that has stepped. Kept, so that its id is not used again."""
-
-    index: int
-    optimizer: Optimizer
-    parameters: list[Tensor]
-    statistics: list[Tensor]
-    options: list[Record] | None = None
-
-
-@dataclass
-class Step:
-    """An optimizer step under way."""
-
-    optimizer: Optimizer
-    closures: int = 0
-    losses: int = 0  # and batches, of the first closure
-    batches: int = 0
-    gradient: Prints | None = None
+from compare import snapshot
+from compare.forward import Forward
+from compare.snapshot import Record, TensorsSummary
 
 
 class Recorder:
-    """Turns what the hooks see into records and hands them to `write`.
+    """Calls `write` with one record (a dict that JSON can hold) after the other."""
 
-    It looks only at the process and the thread it was made in: DataLoader workers and
-    replicas inherit the hooks. It draws no random number and changes no tensor.
-    """
-
-    def __init__(self, write: Callable[[Record], None]):
-        self.steps = self.evals = 0
+    def __init__(self, write: Callable[[Record], None]) -> None:
+        self.steps = 0
         self._write = write
-        self._home = (os.getpid(), threading.get_ident())
-        self._begun = False
-        self._asleep = False  # in a backward, where checkpointing calls modules again
-        self._calls = Batches(self._begin, self._evaluated)
-        self._batches: list[Record] = []  # those of the step to come
+        self._owner = (os.getpid(), threading.get_ident())
+        self._calls: list[int] = []  # the modules being called, numbered
+        self._count = 0
+        self._skipping = False  # inside a module that is no model
+        self._in_backward = False
+        self._forward: Forward | None = None  # still going on
+        self._undecided: list[Forward] = []  # training, if a backward comes
+        self._training: list[Forward] = []  # of the coming optimizer step
         self._losses: list[Tensor] = []
-        self._known: dict[int, Known] = {}
-        self._stepping: list[Step] = []
+        self._gradients: WeakKeyDictionary[Optimizer, TensorsSummary]
+        self._gradients = WeakKeyDictionary()
+        self._optimizers: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        self._described = False
+        self._started = False
 
-    def on_call(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Take a module's call: a global forward pre-hook."""
-        if not self._away():
-            self._calls.on_call(module, args)
+    def start(self) -> None:
+        """Put the hooks in place: from now on everything is recorded."""
+        self._handles = [
+            register_module_forward_pre_hook(self._before_module),
+            register_module_forward_hook(self._after_module, always_call=True),
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        self._real_backward = torch.autograd.backward
+        torch.autograd.backward = self._backward
 
-    def on_return(self, module: nn.Module, _args: Any, output: Any) -> None:
-        """Take a module's answer: a global forward hook."""
-        if not self._away():
-            self._calls.on_return(module, output)
+    def stop(self) -> None:
+        """Take the hooks away and write what was still open."""
+        for handle in self._handles:
+            handle.remove()
+        torch.autograd.backward = self._real_backward
+        self._end_forward()
+        self._evaluated(self._undecided)
 
-    @contextmanager
-    def on_backward(self, tensors: Any) -> Iterator[None]:
-        """Take the loss a backward begins at, and look away while it runs."""
-        if self._away():
-            yield
+    def _not_ours(self) -> bool:
+        """Tell a compiler's or a worker's call, and layers that backward runs again."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return True
+        if self._in_backward:
+            return True
+        return self._owner != (os.getpid(), threading.get_ident())
+
+    def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._not_ours():
             return
-        self._batches += self._calls.take()
-        for loss in [tensors] if isinstance(tensors, Tensor) else tensors:
-            self._losses.append(loss.detach().clone())
-        self._asleep = True
-        try:
-            yield
-        finally:
-            self._asleep = False
+        if not self._calls:
+            self._begin_forward(module)
+        self._count += 1
+        self._calls.append(self._count)
+        if self._forward and not self._skipping:
+            self._forward.enter(args)
 
-    def before_step(
+    def _after_module(self, module: nn.Module, _: object, output: Any) -> None:
+        if self._not_ours() or not self._calls:
+            return
+        number = self._calls.pop()
+        if self._forward and not self._skipping:
+            if number == self._count:  # it called no other module
+                self._forward.leave_innermost(module, output, not self._described)
+            if not self._calls:
+                self._forward.leave(output)
+
+    def _begin_forward(self, module: nn.Module) -> None:
+        parameter = next(module.parameters(), None)
+        self._skipping = parameter is None  # a transform of data, a loss, a metric
+        if parameter is None:
+            return
+        self._start_once(parameter.device)
+        now, with_grad = self._forward, torch.is_grad_enabled()
+        if now is None or now.root is module or now.with_grad != with_grad:
+            self._end_forward()
+            self._forward = Forward(module, self.steps)
+
+    def _end_forward(self) -> None:
+        forward, self._forward = self._forward, None
+        if forward and forward.with_grad:
+            self._undecided.append(forward)
+        elif forward:
+            self._evaluated([forward])
+
+    def _evaluated(self, forwards: Sequence[Forward]) -> None:
+        for forward in forwards:
+            self._write({"kind": "evaluation", **forward.evaluation()})
+
+    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
+        if self._not_ours():
+            return self._real_backward(tensors, *args, **kwargs)
+        self._end_forward()
+        losses = snapshot.tensors_in(tensors)
+        used = self._undecided
+        if len(used) > 1:
+            nodes = _graph(losses)
+            used = [f for f in self._undecided if f.nodes & nodes]
+        self._undecided = [f for f in self._undecided if f not in used]
+        self._training += used
+        self._losses += [loss.detach().sum(dtype=torch.float64) for loss in losses]
+        self._in_backward = True
+        try:
+            return self._real_backward(tensors, *args, **kwargs)
+        finally:
+            self._in_backward = False
+
+    def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Take an optimizer about to step, and wrap its closure: a global hook."""
-        if self._away():
+        if self._not_ours():
             return None
-        if any(step.optimizer is optimizer for step in self._stepping):
-            self._stepping.clear()  # its last step raised, and the script went on
-        step = Step(optimizer)
-        self._stepping.append(step)
-        if len(self._stepping) > 1:  # an optimizer that steps another one inside
+        self._introduce_once(optimizer)
+        self._gradients.pop(optimizer, None)  # of a step that raised
+        positional = len(args) > 1  # args[0] is the optimizer
+        closure = args[1] if positional else kwargs.get("closure")
+        if closure is None:
+            self._read_gradients(optimizer)
             return None
-        self._introduce(optimizer)
-        if len(args) > 1 and callable(args[1]):
-            return (args[0], self._watch(step, args[1]), *args[2:]), kwargs
-        if callable(kwargs.get("closure")):
-            return args, {**kwargs, "closure": self._watch(step, kwargs["closure"])}
-        self._read_gradient(step)
-        return None
 
-    def after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        """Write the record of an optimizer that has stepped: a global hook."""
-        if self._away() or not self._stepping:
-            return
-        step = self._stepping.pop()
-        if self._stepping:
-            return
-        known = self._known[id(optimizer)]
-        losses = [_value(loss) for loss in self._losses]
-        record: Record = {
-            "step": self.steps,
-            "optimizer": known.index,
-            "batches": self._batches + self._calls.take(),
-            "loss": losses[: step.losses],
-            "dtype": _dtype(self._losses[0]) if self._losses else None,
-            "gradient": _prints(step.gradient) if step.gradient else None,
-            "lr": [number(float(group["lr"])) for group in optimizer.param_groups],
-            "weights": _prints(fingerprint(known.parameters + known.statistics)),
-        }
-        if step.closures > 1:
-            record["batches"] = record["batches"][: step.batches]
-            record |= {"closures": step.closures, "again": losses[step.losses :]}
-        if (options := _options(optimizer)) != known.options:
-            record["options"] = known.options = options
-        self.steps += 1
-        self._write(record)
-        self._batches, self._losses = [], []
-
-    def finish(self, how: str) -> None:
-        """Write what waits, and the end record.
-
-        Args:
-            how: "finished", or the name of the exception that ended the run.
-        """
-        self._calls.finish()
-        self._begin(torch.device("cpu"))
-        self._write({"end": how, "steps": self.steps, "evals": self.evals})
-
-    def _away(self) -> bool:
-        return (
-            torch.compiler.is_compiling()
-            or self._asleep
-            or self._home != (os.getpid(), threading.get_ident())
-        )
-
-    def _begin(self, device: torch.device) -> None:
-        if not self._begun:
-            self._begun = True
-            self._write(environment.header(device))
-
-    def _evaluated(self, batch: Record) -> None:
-        self._write({"eval": self.evals, **batch})
-        self.evals += 1
-
-    def _watch(self, step: Step, closure: Callable[[], Any]) -> Callable[[], Any]:
-        @functools.wraps(closure, updated=())
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = closure(*args, **kwargs)
-            step.closures += 1
-            if step.closures == 1:
-                self._read_gradient(step)
+        def watched(*inner: Any, **named: Any) -> Any:
+            result = closure(*inner, **named)
+            if optimizer not in self._gradients:  # LBFGS calls again: keep the first
+                self._read_gradients(optimizer)
             return result
 
-        return watched
+        if positional:
+            return (args[0], watched, *args[2:]), kwargs
+        return args, {**kwargs, "closure": watched}
 
-    def _read_gradient(self, step: Step) -> None:
-        parameters = self._known[id(step.optimizer)].parameters
-        step.gradient = fingerprint([p.grad for p in parameters])
-        step.losses, step.batches = len(self._losses), len(self._batches)
+    def _read_gradients(self, optimizer: Optimizer) -> None:
+        gradients = [p.grad for p in _parameters(optimizer)]
+        self._gradients[optimizer] = TensorsSummary(gradients)
 
-    def _introduce(self, optimizer: Optimizer) -> None:
-        """Write an optimizer record where the optimizer or its parameters are new."""
-        ids = [id(p) for group in optimizer.param_groups for p in group["params"]]
-        known = self._known.get(id(optimizer))
-        if known and len(known.parameters) == len(ids):
+    def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        del args, kwargs
+        if optimizer not in self._gradients:
             return
-        # made anew over the same parameters, it goes on under its number
-        same = [k for k in self._known.values() if [id(p) for p in k.parameters] == ids]
-        if same:
-            self._known[id(optimizer)] = Known(
-                same[0].index, optimizer, same[0].parameters, same[0].statistics
-            )
-            return
-        named, statistics = named_tensors(optimizer)
-        index = known.index if known else len({k.index for k in self._known.values()})
-        known = Known(index, optimizer, [*named.values()], [*statistics.values()])
-        self._known[id(optimizer)] = known
-        first = known.parameters[0]
-        self._begin(first.device)
+        self._end_forward()
+        weights = TensorsSummary(_parameters(optimizer))
+        if not self._losses:  # gradients that came without a backward we could see
+            self._training, self._undecided = self._undecided, []
+        self._evaluated(self._undecided)
+        if self._training and not self._described:
+            self._described = True
+            self._write({"kind": "model", "layers": self._training[0].layers})
         self._write(
             {
-                "optimizer": index,
+                "kind": "step",
+                "step": self.steps,
+                "optimizer": self._optimizers[optimizer],
+                **_together([forward.record() for forward in self._training]),
+                "loss": [loss.item() for loss in self._losses],
+                "gradient": self._gradients.pop(optimizer).record(),
+                "lr": [float(group["lr"]) for group in optimizer.param_groups],
+                "weights": weights.record(),
+            }
+        )
+        self.steps += 1
+        self._undecided, self._training, self._losses = [], [], []
+
+    def _introduce_once(self, optimizer: Optimizer) -> None:
+        if optimizer in self._optimizers:
+            return
+        parameters = _parameters(optimizer)
+        self._start_once(parameters[0].device)
+        self._optimizers[optimizer] = len(self._optimizers)
+        self._write(
+            {
+                "kind": "optimizer",
+                "optimizer": self._optimizers[optimizer],
                 "class": type(optimizer).__name__,
-                "device": str(first.device),
-                "dtype": _dtype(first),
-                "names": list(named),
-                "shapes": [list(p.shape) for p in known.parameters],
-                "statistics": list(statistics),
-                # a loop's forward has been, a Trainer's comes: statistics would differ
-                "weights": _prints(fingerprint(known.parameters)),
+                "settings": snapshot.settings(optimizer),
+                "names": snapshot.parameter_names(parameters),
+                "shapes": [list(p.shape) for p in parameters],
+                "weights": TensorsSummary(parameters).record(),
             }
         )
 
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _value(loss: Tensor) -> float | str:
-    """Give a loss exactly; of a tensor that is not one number, its norm."""
-    if loss.numel() == 1 and not loss.is_complex():
-        return number(float(loss))
-    return number(float(torch.linalg.vector_norm(loss)))
+    def _start_once(self, device: torch.device) -> None:
+        if not self._started:
+            self._started = True
+            self._write({"kind": "start", **snapshot.surroundings(device)})
 
 
-def _prints(prints: Prints) -> Record:
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _graph(losses: Sequence[Tensor]) -> set[int]:
+    """Return the numbers of the autograd nodes that the losses were made of."""
+    numbers: set[int] = set()
+    waiting = [loss.grad_fn for loss in losses]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node._sequence_nr() not in numbers:
+            numbers.add(node._sequence_nr())
+            waiting += [following for following, _ in node.next_functions]
+    return numbers
+
+
+def _together(forwards: Sequence[Record]) -> Record:
+    """Put the forwards of one step into one record: each batch once, in order."""
+    batches = [f["batch"] for f in forwards if f["batch"] is not None]
     return {
-        "bits": prints.combined(),
-        "norm": number(prints.norm()),
-        "each": prints.each(),
+        "batch": [b for i, b in enumerate(batches) if i == 0 or b != batches[i - 1]],
+        "mode": " / ".join(sorted({f["mode"] for f in forwards})),
+        "precision": " / ".join(sorted({f["precision"] for f in forwards})),
+        "random": forwards[0]["random"] if forwards else {},
     }
-
-
-def _options(optimizer: Optimizer) -> list[Record]:
-    """Give the settings of each group, but for what every step records anyway."""
-    return [
-        {
-            key: float(value) if isinstance(value, Tensor) else value
-            for key, value in group.items()
-            if key not in ("params", "param_names", "lr", "initial_lr")
-        }
-        for group in optimizer.param_groups
-    ]

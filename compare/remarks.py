@@ -1,77 +1,44 @@
-"""What is worth saying about two runs though it makes no number differ."""
+"""What is worth a word about two runs, but is no difference between them."""
 
-from compare.runs import Pair
-from compare.tracefile import Record
+from __future__ import annotations
+
+from compare.difference import Comparison
 
 
-def remarks(runs: Pair, harmless: dict[str, list[int]], until: int) -> list[str]:
-    """Give the remarks, a sentence each.
-
-    Args:
-        runs: the two runs.
-        harmless: the steps at which a quantity differed that changed no result.
-        until: the first differing step, or the number of steps compared.
-    """
-    found = list(runs.remarks)
-    for name, run in (("a", runs.a), ("b", runs.b)):
-        end = run.trace.end
-        if run.trace.cut:
-            found.append(
-                f"run {name} was cut off after {len(run.steps)} steps (killed?)"
-            )
-        elif end["end"] != "finished":
-            found.append(f"run {name} ended with {end['end']}")
-    for quantity, steps in harmless.items():
-        found.append(
-            f"the {quantity} differs at {len(steps)} steps, first at {steps[0]}, and"
-            " changes no result there: the same in another form, or without effect"
+def remarks(comparison: Comparison) -> list[str]:
+    """Return the remarks, one sentence each."""
+    a, b = comparison.a, comparison.b
+    said = [*a.remarks, *b.remarks]
+    one, other = comparison.evaluations.get(0, ([], []))
+    if comparison.pairs and len(one) != len(other):
+        said.append(
+            f"before the first step {a.name} evaluates {len(one)} batches and {b.name}"
+            f" {len(other)} (as a Trainer's sanity check): no difference"
         )
-    found += _random(runs, until) + _alone(runs) + _settings(runs)
-    return found
-
-
-def _random(runs: Pair, until: int) -> list[str]:
-    """Say where the random states part before any number does."""
-    for k in range(until):
-        a, b = rng(runs.a.step(k)), rng(runs.b.step(k))
-        names = [name for name in a if name in b and a[name] != b[name]]
-        if until == len(runs):  # python's and numpy's change with what is imported
-            names = [name for name in names if name in ("torch", "cuda")]
-        if names:
-            return [
-                f"the random state ({', '.join(names)}) differs from step {k} on, and"
-                " no number did at first"
-            ]
-    return []
-
-
-def rng(step: Record) -> dict[str, str]:
-    """Give the random states as the step's first batch entered the model."""
-    return step["batches"][0]["rng"] if step["batches"] else {}
-
-
-def _alone(runs: Pair) -> list[str]:
-    """Say where only one run evaluates."""
-    found = []
-    for name, run, other in (("a", runs.a, runs.b), ("b", runs.b, runs.a)):
-        places = [
-            k for k in range(len(runs) + 1) if run.evals[k] and not other.evals[k]
-        ]
-        if places[:1] == [0]:
-            found.append(f"only run {name} evaluates before step 0 (a sanity check?)")
-            places = places[1:]
-        if places:
-            found.append(
-                f"only run {name} evaluates after step {places[0] - 1}"
-                + (f" and {len(places) - 1} more" if len(places) > 1 else "")
+    used = {(x.optimizer, y.optimizer) for x, y in comparison.pairs}
+    for i, j in sorted(used):
+        match = comparison.alignment.matches[i, j]
+        names = a.optimizers[i].names, b.optimizers[j].names
+        if match.how == "position":
+            said.append(
+                f"parameters are matched by position: {names[0][0]} in {a.name} is"
+                f" {names[1][0]} in {b.name}"
             )
-    return found
-
-
-def _settings(runs: Pair) -> list[str]:
-    a, b = ({**r.trace.header, **r.trace.header["settings"]} for r in (runs.a, runs.b))
-    return [
-        f"{key}: {a[key]} in run a, {b.get(key)} in run b"
-        for key in a
-        if key not in ("command", "settings", "rank") and a[key] != b.get(key)
-    ]
+        for run, extra, own in (
+            (a, match.only_a, names[0]),
+            (b, match.only_b, names[1]),
+        ):
+            if extra:
+                said.append(f"only {run.name} has {own[extra[0]]} ({len(extra)} such)")
+    for run in (a, b):
+        if "OptimizedModule" in str(run.layers):
+            said.append(f"{run.name} is compiled: the inside of its model was not seen")
+    if any(bool(x.batch) != bool(y.batch) for x, y in comparison.pairs):
+        said.append("some batches were not seen in one run, and not compared")
+    random = (n for n, (x, y) in enumerate(comparison.pairs) if x.random != y.random)
+    if comparison.first is None and (step := next(random, None)) is not None:
+        said.append(
+            f"the random generators differ from step {step} on, but no number does: the"
+            " runs would differ as soon as something random is added"
+        )
+    return said

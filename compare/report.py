@@ -1,123 +1,152 @@
-"""A comparison of two runs, written for people and for machines."""
+"""Say in words, or as plain values, where two runs part and why."""
 
 from __future__ import annotations
 
-import json
+import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tabulate import tabulate
 
-from compare.tracefile import number
+from compare.causes import likely
+from compare.causes.rule import Finding
+from compare.difference import Comparison, Difference
+from compare.evidence import Evidence
+from compare.growth import Size, sizes, trend
+from compare.remarks import remarks
 
-if TYPE_CHECKING:
-    from compare.divergence import Comparison, Divergence
+_SHOWN = 5  # causes; what comes after them hardly ever was it
 
-WIDTH = 88
+
+def findings(comparison: Comparison) -> list[Finding]:
+    """Return the likely causes of the first difference, the most likely first."""
+    if comparison.first is None:
+        return []
+    return likely(Evidence(comparison, comparison.first))[:_SHOWN]
 
 
 def as_text(comparison: Comparison) -> str:
-    """Write a comparison for people, in lines of at most 88 where values allow."""
-    runs = comparison.pair
-    blocks = [f"a: {runs.a.trace.source}\nb: {runs.b.trace.source}"]
-    if comparison.divergence is None:
-        evals = sum(map(min, map(len, runs.a.evals), map(len, runs.b.evals)))
-        blocks.append(
-            f"The runs are the same, bit for bit, in {len(runs)} steps and {evals}"
-            " evaluation batches."
-        )
+    """Return what `python -m compare.divergence` prints."""
+    first = comparison.first
+    a, b = comparison.a.name, comparison.b.name
+    if first is None:
+        steps = len(comparison.pairs)
+        count = sum(len(one) for one, _ in comparison.evaluations.values())
+        parts = [
+            f"{a} and {b} are the same: {steps} steps, {count} evaluation batches."
+        ]
     else:
-        blocks += _divergence(comparison.divergence)
-    if comparison.remarks:
-        blocks.append("Remarks:\n" + "\n".join(map(_item, comparison.remarks)))
-    return "\n\n".join(blocks)
+        parts = [
+            _fill(f"{a} and {b} first differ {_when(first)}, in the {_what(first)}."),
+            _table(comparison, first),
+            *_later(comparison, first),
+            _reasons(findings(comparison)),
+        ]
+    if said := remarks(comparison):
+        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}") for line in said))
+    return "\n\n".join(parts)
 
 
-def as_json(comparison: Comparison) -> str:
-    """Write a comparison for machines."""
-    found = comparison.divergence
-    content: dict[str, Any] = {
-        "same": found is None,
-        "steps": len(comparison.pair),
-        "remarks": comparison.remarks,
-    }
-    if found is not None:
-        content |= {
-            "step": found.step,
-            "quantity": found.quantity,
-            "differences": [
-                vars(d) | {"size": None if d.size is None else number(d.size)}
-                for d in found.differences
-            ],
-            "growth": [[step, number(size)] for step, size in found.growth],
+def as_record(comparison: Comparison) -> dict[str, Any]:
+    """Return the same as plain values that JSON can hold."""
+    first = comparison.first
+    record: dict[str, Any] = {"same": first is None, "steps": len(comparison.pairs)}
+    if first:
+        measured, found = sizes(comparison, first)
+        record |= {
+            "step": first.step,
+            "quantity": first.quantity,
+            "a": first.a,
+            "b": first.b,
+            "detail": first.detail,
+            "measured": measured,
+            "size": _finite(found[0].relative) if found else None,
+            "last_size": _finite(found[-1].relative) if found else None,
+            "trend": trend(found),
             "causes": [
                 {
-                    key: getattr(cause, key)
-                    for key in ("name", "title", "confirm", "see")
+                    "name": finding.cause.name,
+                    "what": finding.cause.what,
+                    "because": finding.because,
+                    "confirm": finding.cause.confirm,
+                    "see": finding.cause.see,
                 }
-                for cause in found.causes
+                for finding in findings(comparison)
             ],
         }
-    return json.dumps(content, indent=2)
+        training = comparison.in_training
+        record["first_training_step"] = training.step if training else None
+    return record | {"remarks": remarks(comparison)}
 
 
-def _divergence(found: Divergence) -> list[str]:
-    first = found.differences[0]
+def _when(difference: Difference) -> str:
+    if difference.quantity == "evaluation":
+        return f"after step {difference.step}" if difference.step >= 0 else "at once"
+    return f"at step {difference.step}"
+
+
+def _what(difference: Difference) -> str:
+    detail = f" ({difference.detail})" if difference.detail else ""
+    return difference.quantity + detail
+
+
+def _table(comparison: Comparison, first: Difference) -> str:
     rows = [
-        [d.quantity, d.a, d.b, "" if d.size is None else f"{d.size:.2g}"]
-        for d in found.differences
+        ["", comparison.a.name, comparison.b.name],
+        [first.quantity, first.a, first.b],
     ]
-    table = tabulate(
-        rows,
-        ["at this step", "a", "b", "relative"],
-        disable_numparse=True,
-        maxcolwidths=[16, 27, 27, 9],
-    )
-    blocks = [
-        f"The runs differ first at step {found.step} (counted from 0),"
-        f" in the {first.quantity}{f': {first.note}' if first.note else ''}.",
-        table,
-    ]
-    if first.names:
-        names = ", ".join(first.names[:4]) + (" ..." if len(first.names) > 4 else "")
-        blocks.append(f"Parameters concerned ({len(first.names)}): {names}")
-    if found.growth:
-        sizes = ", ".join(f"{size:.1g} at step {step}" for step, size in found.growth)
-        blocks.append(
-            textwrap.fill(
-                f"The relative difference of the loss {trend(found.growth)}: {sizes}.",
-                WIDTH,
-            )
+    return tabulate(rows, headers="firstrow", disable_numparse=True)
+
+
+def _later(comparison: Comparison, first: Difference) -> list[str]:
+    """Say how large the difference is, what becomes of it, and what follows."""
+    measured, found = sizes(comparison, first)
+    lines = []
+    if found and found[0].step == max(first.step, 0):
+        shown = [found[0]]
+        shown += [
+            x for x in found[1:-1] if x.step - found[0].step in (1, 10, 100, 1000)
+        ]
+        shown += found[-1:] if len(found) > 1 else []
+        words = ", ".join(f"{_percent(size)} at step {size.step}" for size in shown)
+        lines.append(
+            _fill(f"Relative size, by {measured}: {words}" + _ending(trend(found)))
         )
-    blocks.append("Likely causes, most likely first:")
-    for i, cause in enumerate(found.causes, start=1):
-        lines = cause.title, f"Confirm: {cause.confirm}", f"See: {cause.see}"
-        blocks.append(
-            "\n".join(
-                _indent(line, f"{i}. " if not n else "") for n, line in enumerate(lines)
-            )
+    training = comparison.in_training
+    if first.quantity == "evaluation" and training:
+        lines.append(
+            f"Training first differs {_when(training)}, in the {_what(training)}."
         )
-    return blocks
+    elif first.quantity == "evaluation":
+        lines.append("All training steps are the same.")
+    return lines
 
 
-def trend(growth: list[tuple[int, float]]) -> str:
-    """Say in a word or two where a difference goes over the later steps."""
-    sizes = [size for _, size in growth]
-    started = next((size for size in sizes if size), 0.0)
-    if started == 0.0:
-        return "does not show"
-    if sizes[-1] == 0.0:
-        return "vanishes"
-    if sizes[-1] > 10 * started:
-        return "grows"
-    return "shrinks" if sizes[-1] < started / 10 else "stays about as large"
+def _reasons(found: list[Finding]) -> str:
+    if not found:
+        return "No cause that is known here fits."
+    lines = ["Likely causes, the most likely first"]
+    for number, finding in enumerate(found, 1):
+        cause = finding.cause
+        lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
+        lines.append(_fill(f"   Seen: {finding.because}."))
+        lines.append(_fill(f"   To confirm: {cause.confirm}"))
+        lines.append(_fill(f"   See {cause.see}."))
+    return "\n".join(lines)
 
 
-def _item(remark: str) -> str:
-    return textwrap.fill(f"- {remark}", WIDTH, subsequent_indent="  ")
+def _fill(text: str) -> str:
+    indent = "" if text[0].isalpha() else "   "
+    return textwrap.fill(text, 88, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _indent(line: str, number: str) -> str:
-    return textwrap.fill(
-        line, WIDTH, initial_indent=f"{number:3}", subsequent_indent="   "
-    )
+def _ending(words: str) -> str:
+    return f": {words}." if words else "."
+
+
+def _percent(size: Size) -> str:
+    return "less than can be seen" if size.relative == 0 else f"{size.relative:.2g}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

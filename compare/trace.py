@@ -1,172 +1,190 @@
-"""Record a training run, without a change to its code, to find where two runs differ.
+"""Record a training run, so that `compare.divergence` can compare it with another.
 
-    python -m compare.trace --out a.trace -- my_loop.py --its-arguments
-    python -m compare.trace --out b.trace -- -m my_package.my_port --its-arguments
-    python -m compare.divergence a.trace b.trace
-
-Under torchrun every rank writes its own file, a.rank0.trace and so on:
-
-    torchrun --nproc-per-node 2 -m compare.trace --out a.trace -- my_loop.py
-
-In code:
+In code, or for any script, without editing it, as `coverage run` does:
 
     with trace() as run:
-        train()
+        my_training_loop()
 
-Only what happens in this process and thread is seen. A Trainer that starts processes
-by itself (strategy "ddp" without torchrun, "ddp_spawn") shows this one only. In a model
-under torch.compile the layers cannot be seen: its batches, loss, gradient and weights
-are recorded all the same, unless the compiled function contains the backward too. (It
-warns that global hooks fire once more for the compiled module: that is expected here.)
-What the file holds is described in compare/tracefile.py.
+    python -m compare.trace --out a.trace -- my_loop.py --its-args
+    python -m compare.trace --out b.trace -- -m my_package.train --its-args
+
+With several processes start the trace inside them (`torchrun --nproc-per-node 2 -m
+compare.trace --out a.trace -- my_loop.py`): each rank writes a file of its own,
+a.rank0.trace and so on. Processes that a script starts by itself are not recorded:
+neither a loader's workers nor the other ranks of a Trainer that launches them.
+
+What is lost: a model that torch.compile made is seen as one layer, without the modes
+of the layers inside; after `module.compile()` its batches are not seen at all.
+
+The file: text in UTF-8, one JSON object a line, written as it happens, so that a crash
+keeps what was recorded. Numbers are as Python's json writes them (NaN and Infinity
+too). A step of a small model takes some 600 bytes, and 8 more per parameter tensor.
+
+    line 1       format "training trace", version 1, python, command, rank
+    start        torch, platform, device, threads, seed, matmul, deterministic
+    optimizer    at its first step: optimizer (its number), class, settings (one per
+                 group), names and shapes of its parameters, weights (before the step)
+    model        layers, as the first training batch met them
+    step         one per optimizer step: step (from 0), optimizer, batch (one per
+                 forward), mode, precision, random, loss (one per backward),
+                 gradient, lr (one per group), weights (after the step)
+    evaluation   one per batch: after (steps done), batch, mode, precision, random,
+                 output (of the last layer with parameters)
+    end          steps, evaluations, error (None or the exception's name)
+
+    batch        hash, bag (the same for the same rows in any order), shape, mean:
+                 lists with one entry for each tensor
+    gradient, weights, output
+                 hash (over all tensors), parts (24 bits of each tensor's own hash, in
+                 base64, four letters each), norm
+    random       the states of the global generators, before the forward
 """
 
+from __future__ import annotations
+
 import argparse
+import importlib.util
+import json
 import os
+import platform
+import runpy
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from types import TracebackType
 
-import torch
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
-
-from compare import script
 from compare.recorder import Recorder
-from compare.tracefile import Record, Trace, from_lines, read, to_line
-
-
-class Run:
-    """A run being recorded. `lines` stays empty where the records go to a file."""
-
-    def __init__(self, write: Callable[[Record], None] | None = None) -> None:
-        self.lines: list[str] = []
-        self.recorder = Recorder(write or self._keep)
-
-    def _keep(self, record: Record) -> None:
-        self.lines.append(to_line(record))
-
-    def trace(self, source: str = "this run") -> Trace:
-        """Give the records as a `Trace`, as if read from a file.
-
-        Args:
-            source: what to call the run in messages.
-        """
-        return from_lines(source, list(self.lines))
+from compare.run import FORMAT, VERSION, Run
+from compare.snapshot import Record
 
 
 @contextmanager
-def trace(out: Path | None = None) -> Iterator[Run]:
-    """Record all training in the block.
+def trace() -> Iterator[Run]:
+    """Record what is trained inside the `with` block, in memory.
 
-    Args:
-        out: the file to write to, a line at a time, so that a run that is killed
-            leaves what was recorded; None keeps the records in memory.
-
-    Yields:
-        A `Run`; its `trace()` gives the records where `out` is None.
-
-    Raises:
-        OSError: the file cannot be written.
+    Yields a Run, complete once the block is left. Blocks cannot be nested.
     """
-    with ExitStack() as stack:
-        run = Run(_writer(stack.enter_context(out.open("w"))) if out else None)
-        recorder = run.recorder
-        for handle in (
-            register_module_forward_pre_hook(recorder.on_call),
-            register_module_forward_hook(recorder.on_return),
-            register_optimizer_step_pre_hook(recorder.before_step),
-            register_optimizer_step_post_hook(recorder.after_step),
-        ):
-            stack.callback(handle.remove)
-        stack.enter_context(_watched_backward(recorder))
-        try:
-            yield run
-        except BaseException as error:
-            exited = isinstance(error, SystemExit) and not error.code
-            recorder.finish("finished" if exited else type(error).__name__)
-            raise
-        recorder.finish("finished")
-
-
-def _writer(file: TextIO) -> Callable[[Record], None]:
-    def write(record: Record) -> None:
-        file.write(to_line(record) + "\n")
-        file.flush()  # so that a killed run leaves all of it
-
-    return write
+    run = Run("run")
+    recorder = Recorder(run.add)
+    recorder.start()
+    try:
+        yield run
+    finally:
+        recorder.stop()
 
 
 @contextmanager
-def _watched_backward(recorder: Recorder) -> Iterator[None]:
-    """Wrap torch.autograd.backward, which Tensor.backward calls too."""
-    original = torch.autograd.backward
+def trace_to(path: Path, command: list[str], written: Counter[str]) -> Iterator[None]:
+    """Record what is trained inside the `with` block to a file, as it happens.
 
-    def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        with recorder.on_backward(tensors):
-            original(tensors, *args, **kwargs)
+    Counts in `written` the records by their kind. Raises OSError when the file cannot
+    be written.
+    """
+    with path.open("wb", buffering=0) as file:
 
-    torch.autograd.backward = backward
-    try:
-        yield
-    finally:
-        torch.autograd.backward = original
+        def write(record: Record) -> None:
+            file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+            written[record["kind"]] += 1
+            if "OptimizedModule" in str(record.get("layers")):
+                written["compiled"] += 1
+
+        header = {"format": FORMAT, "version": VERSION, "kind": "header"}
+        rank = int(os.environ.get("RANK", 0))
+        python = platform.python_version()
+        write({**header, "python": python, "command": command, "rank": rank})
+        recorder = Recorder(write)
+        recorder.start()
+        error: str | None = None
+        try:
+            yield
+        except BaseException as exception:
+            error = type(exception).__name__
+            raise
+        finally:
+            recorder.stop()
+            counts = {"steps": written["step"], "evaluations": written["evaluation"]}
+            write({"kind": "end", **counts, "error": error})
 
 
-def rank_path(out: Path) -> Path:
-    """Put the rank torchrun gave this process into the file's name, if it gave one."""
-    rank = os.environ.get("RANK")
-    return out if rank is None else out.with_name(f"{out.stem}.rank{rank}{out.suffix}")
-
-
-def main() -> None:
-    """Run a script as Python would, and record its training."""
+def main(argv: list[str]) -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m compare.trace",
-        usage="%(prog)s --out FILE -- (script.py | -m package.module) [arguments]",
-        description="Record the training a script does, without changing it.",
-        epilog="Then compare two runs: python -m compare.divergence a.trace b.trace",
+        usage="%(prog)s --out FILE -- SCRIPT [ARGS] | -- -m MODULE [ARGS]",
+        description="Run a training script and record every step of it.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    out = rank_path(parser.parse_args(sys.argv[1:split]).out)
-    command = sys.argv[split + 1 :]
-    if not command:
-        parser.error("name the script to run after --")
+    parser.add_argument("--out", required=True, type=Path, help="the file to write")
+    split = argv.index("--") if "--" in argv else len(argv)
+    path: Path = parser.parse_args(argv[:split]).out
+    command = argv[split + 1 :]
+    if problem := _problem(command):
+        parser.exit(2, f"trace: {problem}\n")
+    if "RANK" in os.environ:
+        path = path.with_name(f"{path.stem}.rank{os.environ['RANK']}{path.suffix}")
     try:
-        script.check(command)
-        out.write_text("")
-    except (script.ScriptError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
-    with _summary(out), trace(out):
-        script.run(command)
-
-
-@contextmanager
-def _summary(out: Path) -> Iterator[None]:
-    """Say at the end, however it comes, what the file holds."""
+        path.touch()
+    except OSError as error:
+        parser.exit(2, f"trace: cannot write {path}: {error.strerror}\n")
+    warnings.filterwarnings("ignore", r"Using `torch.compile\(module\)` when there are")
+    # Ctrl-C raises KeyboardInterrupt in the script, as it does without us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    written: Counter[str] = Counter()
     try:
-        yield
+        with trace_to(path, command, written):
+            _run(command)
+    except (Exception, KeyboardInterrupt) as error:
+        visible = error.with_traceback(_without_us(error.__traceback__))
+        sys.excepthook(type(visible), visible, visible.__traceback__)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1  # as a shell says
     finally:
-        recorded = read(out)
-        if recorded.end["steps"]:
-            counts = "{steps} steps, {evals} evaluation batches".format(**recorded.end)
-            print(f"trace: {counts} in {out}", file=sys.stderr)
-        else:
-            print(
-                "trace: no optimizer step was seen. Where training runs in processes of"
-                " its own, start it by torchrun",
-                file=sys.stderr,
-            )
+        _say(path, written)
+    return 0
+
+
+def _problem(command: list[str]) -> str | None:
+    """Say what is wrong with a command before anything is run."""
+    if not command or command == ["-m"]:
+        return "say what to run after --, as in: --out a.trace -- my_loop.py --its-args"
+    if command[0] != "-m":
+        return None if Path(command[0]).exists() else f"there is no file {command[0]}"
+    try:
+        found = importlib.util.find_spec(command[1])
+    except ModuleNotFoundError:
+        found = None
+    return None if found else f"there is no module {command[1]}"
+
+
+def _run(command: list[str]) -> None:
+    """Run a script or a module as `python` would: sys.argv, sys.path, __main__."""
+    if command[0] == "-m":  # the current folder leads sys.path already
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        script = Path(command[0]).resolve()
+        sys.path[0] = str(script.parent)
+        runpy.run_path(str(script), run_name="__main__")
+
+
+def _without_us(traceback: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames above the script's own: they are not the user's."""
+    ours = {__file__, runpy.__file__, "<frozen runpy>"}
+    while traceback and traceback.tb_frame.f_code.co_filename in ours:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _say(path: Path, written: Counter[str]) -> None:
+    seen = f"{written['step']} steps and {written['evaluation']} evaluation batches"
+    print(f"trace: {seen} in {path}", file=sys.stderr)
+    if written["compiled"]:
+        lost = "a compiled model was recorded as one layer, its inside was not seen"
+        print(f"trace: {lost}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

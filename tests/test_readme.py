@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -50,9 +51,70 @@ def test_links_lead_somewhere() -> None:
 
 def test_every_command_is_known() -> None:
     """Each is run below, or by .ci/run, or in test_makefile.py."""
-    elsewhere = {"make test", "make diff"}
-    assert set(COMMANDS) == elsewhere | {*TINY} | {"make tensorboard"}
+    elsewhere = {"make test", "make diff", "make tensorboard"}
+    with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
+    assert len(with_python) == 5
+    assert set(COMMANDS) == elsewhere | {*TINY} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+PYTHON = ".venv/bin/python "
+LOOP = """
+import sys
+import torch
+
+assert sys.argv[1:] == ["--its-arguments"]
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(5):
+    loss = model(torch.randn(8, 4)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "status"),
+    [(LOOP, 0), (LOOP.replace("optimizer.zero_grad()", "pass"), 1)],
+    ids=["same", "different"],
+)
+def test_the_commands_for_a_loop_and_its_port(
+    tmp_path: Path, port: str, status: int
+) -> None:
+    (tmp_path / "my_loop.py").write_text(LOOP)
+    (tmp_path / "my_port.py").write_text(port)
+    commands = re.findall(
+        r"^\$ (\S+ -m compare\.(?:trace|divergence) .+)$", README, re.M
+    )
+    assert len(commands) == 3
+    for command in commands:
+        command = re.sub(r"\b(a|b)\.trace|my_\w+\.py", rf"{tmp_path}/\g<0>", command)
+        command = command.replace(PYTHON, f"{sys.executable} ")
+        process = subprocess.run(
+            command.split(), cwd=ROOT, capture_output=True, text=True
+        )
+    assert process.returncode == status, process.stderr
+    if status:
+        assert "step 1" in process.stdout
+        assert "gradient" in process.stdout
+        assert "1. zero-grad-forgotten" in process.stdout
+
+
+def test_the_commands_of_the_clinic() -> None:
+    commands = re.findall(r"^\$ (\S+ -m compare\.clinic.*)$", README, re.MULTILINE)
+    outputs = []
+    for command in commands:
+        command = command.replace(PYTHON, f"{sys.executable} ")
+        process = subprocess.run(
+            command.split(), cwd=ROOT, capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+        outputs.append(process.stdout)
+    listed, shown = outputs
+    assert "zero-grad-forgotten" in listed
+    assert "zero_grad" in shown
 
 
 TINY = {

@@ -1,18 +1,22 @@
-"""Why two runs may part: rules on the evidence, one small function each.
+"""Why two runs differ: rules on the evidence."""
 
-To add one, write a function in `data.py`, `model.py` or `optimizer.py` that takes the
-`Clues` and gives how strongly they speak for the cause, and put `@cause(...)` over it
-with what the user should read.
-"""
+from compare.causes import data, evaluation, loss, machine, mode, update
+from compare.causes.rule import Cause, Finding
+from compare.evidence import Evidence
 
-from compare.causes import data, model, optimizer
-from compare.causes.clues import CAUSES, Cause, Clues
+# in the order of likelihood: within a file the more specific stand first
+CAUSES = [
+    thing
+    for module in (data, mode, loss, evaluation, update, machine)
+    for thing in vars(module).values()
+    if isinstance(thing, Cause)
+]
 
-__all__ = ["Cause", "Clues", "data", "likely_causes", "model", "optimizer"]
 
-
-def likely_causes(clues: Clues) -> list[Cause]:
-    """Give the causes the evidence speaks for, the likeliest first, at most five."""
-    scores = [(cause.score(clues), cause) for cause in CAUSES]
-    ranked = sorted((s for s in scores if s[0] > 0), key=lambda s: -s[0])
-    return [cause for _, cause in ranked[:5]]
+def likely(evidence: Evidence) -> list[Finding]:
+    """Return the causes that fit the evidence, the most likely first."""
+    return [
+        Finding(cause, because)
+        for cause in CAUSES
+        if evidence.quantity in cause.quantities and (because := cause.rule(evidence))
+    ]

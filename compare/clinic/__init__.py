@@ -1,19 +1,31 @@
-"""Mistakes that make two training runs differ, each planted in a small loop.
+"""The clinic: small trainings with one planted mistake each."""
 
-`python -m compare.clinic` lists them, `python -m compare.clinic NAME` shows one.
-"""
+from compare.clinic import (
+    data_content,
+    data_order,
+    gradient,
+    mode,
+    precision,
+    schedule,
+    start,
+    trainer,
+    update,
+)
+from compare.clinic.case import Case
 
-from compare.clinic import data, gradients, losses, modes, optimizers, schedules
-from compare.clinic.case import CASES, Case, compare_runs
-
-__all__ = [
-    "CASES",
-    "Case",
-    "compare_runs",
-    "data",
-    "gradients",
-    "losses",
-    "modes",
-    "optimizers",
-    "schedules",
-]
+CASES = {
+    thing.name: thing
+    for module in (
+        data_order,
+        data_content,
+        mode,
+        start,
+        gradient,
+        update,
+        schedule,
+        precision,
+        trainer,
+    )
+    for thing in vars(module).values()
+    if isinstance(thing, Case)
+}

@@ -1,77 +1,87 @@
-"""What a case of the clinic is, and how its two runs are compared."""
+"""What a case of the clinic is, and how it is run."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from compare.clinic.kit import by_trainer
-from compare.divergence import Comparison, compare
+from compare.run import Run
 from compare.trace import trace
-
-Runner = Callable[[bool], None]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mistake, planted in `port`, which otherwise does what `reference` does.
+    """A training with one planted mistake, and where it must show first.
 
-    Both are called with `sick`: true plants the mistake, false is the mend. Most
-    references do not look at it. `step` and `quantity` are where the runs part, `cause`
-    is the name of the rule that should say why, `thread` where people met it.
+    `train(mistake)` trains with the mistake or without it. `healthy()` is the run to
+    compare with: the same code without the mistake, unless the case has a loop for a
+    Trainer.
     """
 
     name: str
     title: str
-    mend: str
-    step: int
+    thread: str  # where people met it: an issue, or ""
+    step: int  # of the first difference; an evaluation counts to the step before
     quantity: str
-    cause: str
-    thread: str
-    port: Runner
-    reference: Runner
-
-
-CASES: dict[str, Case] = {}
+    cause: str  # its name in compare.causes
+    mend: str
+    train: Callable[[bool], None]
+    healthy: Callable[[], None]
 
 
 def case(
-    title: str,
     *,
-    mend: str,
     step: int,
     quantity: str,
     cause: str,
+    mend: str,
     thread: str = "",
-    reference: Runner = by_trainer,
-) -> Callable[[Runner], Runner]:
-    """Add the function under it to the clinic, under its own name."""
+    healthy: Callable[[], None] | None = None,
+) -> Callable[[Callable[[bool], None]], Case]:
+    """Make a function of `mistake` a case. Its docstring is the title."""
 
-    def add(port: Runner) -> Runner:
-        name = port.__name__.replace("_", "-")
-        CASES[name] = Case(
-            name, title, mend, step, quantity, cause, thread, port, reference
+    def make(train: Callable[[bool], None]) -> Case:
+        return Case(
+            name=train.__name__.replace("_", "-"),
+            title=" ".join((train.__doc__ or "").split()),
+            thread=thread,
+            step=step,
+            quantity=quantity,
+            cause=cause,
+            mend=mend,
+            train=train,
+            healthy=healthy or (lambda: train(False)),
         )
-        return port
 
-    return add
+    return make
 
 
-def compare_runs(case: Case, *, sick: bool) -> Comparison:
-    """Run the reference and the port on one thread, and compare their traces.
+def record(name: str, training: Callable[[], None]) -> Run:
+    """Trace a training, on one thread and without leaving anything changed behind."""
+    with _left_as_it_was(), trace() as run:
+        training()
+    run.name = name
+    return run
 
-    Args:
-        case: which case.
-        sick: whether the mistake is in.
-    """
-    threads = torch.get_num_threads()
-    traces = []
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    os.environ.pop("PL_GLOBAL_SEED", None)  # seed_everything leaves it behind
+    torch.set_num_threads(1)
     try:
-        for name, run in (("reference", case.reference), ("port", case.port)):
-            torch.set_num_threads(1)
-            with torch.random.fork_rng(devices=[]), trace() as recorded:
-                run(sick)
-            traces.append(recorded.trace(f"the {name} of {case.name}"))
+        yield
     finally:
         torch.set_num_threads(threads)
-    return compare(*traces)
+        os.environ.clear()
+        os.environ.update(environment)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

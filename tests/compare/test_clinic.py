@@ -1,71 +1,78 @@
-import sys
+import os
+from functools import lru_cache
 
 import pytest
+import torch
 
-from compare.causes.clues import CAUSES
-from compare.clinic import CASES, compare_runs
+from compare.causes import CAUSES
+from compare.clinic import CASES
 from compare.clinic.__main__ import main
+from compare.clinic.case import Case, record
+from compare.difference import Comparison, compare_runs
+from compare.report import findings
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[str, list[str]]:
-    """The causes each case was told, filled in by the tests of the cases."""
-    return {}
+@lru_cache
+def diagnosis(case: Case) -> Comparison:
+    healthy = record("healthy", case.healthy)
+    return compare_runs(healthy, record("sick", lambda: case.train(True)))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_mistake_is_found_and_the_mend_mends(
-    name: str, found: dict[str, list[str]]
-) -> None:
-    case = CASES[name]
-    sick = compare_runs(case, sick=True).divergence
-    assert sick is not None
-    assert (sick.step, sick.quantity) == (case.step, case.quantity)
-    assert case.cause in [cause.name for cause in sick.causes]
-    assert compare_runs(case, sick=False).divergence is None
-    found[name] = [cause.name for cause in sick.causes]
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_case_differs_where_it_says(case: Case) -> None:
+    first = diagnosis(case).first
+    assert first is not None
+    assert (first.step, first.quantity) == (case.step, case.quantity)
+    assert case.cause in [finding.cause.name for finding in findings(diagnosis(case))]
 
 
-def test_the_planted_cause_comes_first_in_most(found: dict[str, list[str]]) -> None:
-    for name in CASES.keys() - found.keys():  # where only this test was asked for
-        sick = compare_runs(CASES[name], sick=True).divergence
-        found[name] = [cause.name for cause in sick.causes] if sick else []
-    first = [
-        name for name, causes in found.items() if causes[:1] == [CASES[name].cause]
-    ]
-    assert len(first) >= 0.9 * len(CASES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_mended_run_is_the_same(case: Case) -> None:
+    mended = record("mended", lambda: case.train(False))
+    again = compare_runs(diagnosis(case).a, mended)
+    assert again.first is None
+    assert again.pairs
 
 
-def test_there_are_enough_cases_and_they_name_rules_that_exist() -> None:
+def test_the_planted_cause_comes_first() -> None:
+    wrong = {
+        name: findings(diagnosis(case))[0].cause.name
+        for name, case in CASES.items()
+        if findings(diagnosis(case))[0].cause.name != case.cause
+    }
     assert len(CASES) >= 25
+    assert len(wrong) <= len(CASES) / 5, wrong
+
+
+def test_every_cause_a_case_names_exists() -> None:
     assert {case.cause for case in CASES.values()} <= {cause.name for cause in CAUSES}
     assert len({cause.name for cause in CAUSES}) == len(CAUSES)
 
 
-def clinic(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["clinic", *arguments])
-    main()
+def test_a_case_leaves_nothing_changed_behind() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), torch.get_num_threads(), dict(os.environ)
+    record("sick", lambda: CASES["manual-without-scheduler"].train(True))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (torch.get_num_threads(), dict(os.environ))
 
 
-def test_the_command_lists_and_shows(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    clinic(monkeypatch)
+def test_command_lists_the_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in CASES)
-    clinic(monkeypatch, "zero-grad-forgotten")
-    sick, mended = capsys.readouterr().out.split("--- Mended")
-    assert "differ first at step 1 (counted from 0), in the gradient" in sick
-    assert "1. One run does not clear the gradient" in sick
-    assert "The runs are the same, bit for bit, in 10 steps" in mended
 
 
-def test_an_unknown_case_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        clinic(monkeypatch, "nope")
-    stdout, stderr = capsys.readouterr()
-    assert (exit_.value.code, stdout) == (2, "")
-    assert stderr.startswith("error: no case nope")
-    assert stderr.count("\n") == 1
+def test_command_shows_sick_and_mended(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zero-grad-forgotten"]) == 0
+    shown = capsys.readouterr().out
+    assert "healthy and sick first differ at step 1, in the gradient" in shown
+    assert "1. zero-grad-forgotten: One run does not clear" in shown
+    assert "healthy and mended are the same: 6 steps" in shown
+
+
+def test_command_refuses_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["nonsense"])
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,261 +1,281 @@
-"""The two commands, on good files and bad."""
-
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from compare.runs import _by_name
-from compare.tracefile import TraceError, from_lines
-
-STRANGERS = Path(__file__).parent / "strangers"
-
-
-def python(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+from compare.difference import compare_runs
+from compare.divergence import main
+from compare.remarks import remarks
+from compare.report import as_text, findings
+from compare.run import Run
+from compare.trace import trace, trace_to
 
 
-def record(
-    out: Path, script: str, **options: object
-) -> subprocess.CompletedProcess[str]:
-    path = STRANGERS / script
-    return python("-m", "compare.trace", "--out", out, "--", path, json.dumps(options))
+def train(
+    steps: int = 4,
+    draw: bool = False,
+    wrap: Callable[[nn.Module], nn.Module] = lambda net: net,
+    evaluate_first: bool = False,
+    extra: bool = False,
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    torch.manual_seed(1)
+    model = wrap(net)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    other = nn.Linear(2, 2)
+    second = torch.optim.SGD(other.parameters(), 0.1)
+    x = torch.ones(4, 3)
+    if evaluate_first:
+        with torch.no_grad():
+            model(x)
+    for _ in range(steps):
+        loss = F.mse_loss(model(x), torch.zeros(4, 2))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if draw:
+            torch.rand(1)
+        if extra:
+            other(torch.ones(1, 2)).sum().backward()
+            second.step()
 
 
-def divergence(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return python("-m", "compare.divergence", *arguments)
+def recorded(**options: Any) -> Run:
+    with trace() as run:
+        train(**options)
+    return run
 
 
-@pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Traces of the loop, of its port, and of a longer and a sick loop."""
-    folder = tmp_path_factory.mktemp("traces")
-    for name, script, options in (
-        ("loop", "loop.py", {"dropout": 0.3}),
-        ("port", "port.py", {"dropout": 0.3, "sanity": True}),
-        ("sick", "loop.py", {"dropout": 0.3, "accumulate": 2}),
-    ):
-        result = record(folder / f"{name}.trace", script, **options)
-        assert result.returncode == 0, result.stderr
-        assert "trace: " in result.stderr
-    return folder
+NEEDED = {
+    "optimizer": ("class", "settings", "names", "shapes", "weights"),
+    "step": (
+        *("optimizer", "batch", "mode", "precision", "random", "loss"),
+        *("gradient", "lr", "weights"),
+    ),
+    "model": ("layers",),
+    "end": ("error",),
+}
 
 
-def test_two_scripts_in_real_processes_are_the_same(traced: Path) -> None:
-    result = divergence(traced / "loop.trace", traced / "port.trace")
-    assert result.returncode == 0, result.stderr
-    assert "The runs are the same, bit for bit, in 10 steps and 6 eval" in result.stdout
-    assert "only run b evaluates before step 0 (a sanity check?)" in result.stdout
+class Wrapper(nn.Module):
+    def __init__(self, net: nn.Module, name: str) -> None:
+        super().__init__()
+        self.add_module(name, net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = next(self.children())(x)
+        return out
 
 
-def test_a_difference_is_printed_with_its_causes(traced: Path) -> None:
-    result = divergence(traced / "loop.trace", traced / "sick.trace")
-    assert (result.returncode, result.stderr) == (1, "")
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = []
+    for name, steps in (("a", 4), ("b", 4), ("short", 2)):
+        paths.append(tmp_path / f"{name}.trace")
+        with trace_to(paths[-1], ["loop.py"], Counter()):
+            train(steps)
+    return paths
+
+
+def test_same_files(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(p) for p in files[:2]]) == 0
     assert (
-        "The runs differ first at step 0 (counted from 0), in the batch"
-        in result.stdout
+        capsys.readouterr().out
+        == "a.trace and b.trace are the same: 4 steps, 0 evaluation batches.\n"
     )
-    assert "1. The steps are made of different numbers of batches" in result.stdout
-    assert "Confirm: " in result.stdout
-    assert "See: README" in result.stdout
 
 
-def test_json_says_the_same(traced: Path) -> None:
-    result = divergence(traced / "loop.trace", traced / "sick.trace", "--json")
-    found = json.loads(result.stdout)
-    assert result.returncode == 1
-    assert (found["same"], found["step"], found["quantity"]) == (False, 0, "batch")
-    assert found["causes"][0]["name"] == "accumulation-window"
-    assert {"quantity", "a", "b", "size"} <= found["differences"][0].keys()
-    same = divergence(traced / "loop.trace", traced / "port.trace", "--json")
-    assert json.loads(same.stdout)["same"] is True
+def test_another_length(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(files[0]), str(files[2])]) == 1
+    said = capsys.readouterr().out
+    assert "first differ at step 2, in the length" in said
+    assert "1. stopped-earlier" in said
 
 
-def test_scripts_run_as_python_runs_them(tmp_path: Path) -> None:
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    (folder / "beside.py").write_text("VALUE = 7\n")
-    script = folder / "script.py"
-    script.write_text(
-        "import sys, beside\n"
-        "print(__name__, sys.argv, beside.VALUE, sys.modules['__main__'].__file__)\n"
-        "sys.exit(5)\n"
-    )
-    plain = python(script, "--out", "x", "--", "y")
-    traced = python(
-        *("-m", "compare.trace", "--out", tmp_path / "a", "--"),
-        *(script, "--out", "x", "--", "y"),
-    )
-    assert traced.stdout == plain.stdout
-    assert traced.returncode == plain.returncode == 5
-    result = divergence(tmp_path / "a", tmp_path / "a")
-    assert result.returncode == 2
-    assert "has no optimizer step" in result.stderr
+def test_json(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", str(files[0]), str(files[2])]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["same"], said["step"], said["quantity"]) == (False, 2, "length")
+    assert said["causes"][0]["name"] == "stopped-earlier"
+    assert main(["--json", str(files[0]), str(files[1])]) == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
 
 
-def test_a_module_runs_as_python_m_runs_it(tmp_path: Path) -> None:
-    arguments = ("-m", "tests.compare.strangers.loop", '{"epochs": 1}')
-    result = python("-m", "compare.trace", "--out", tmp_path / "a", "--", *arguments)
-    assert result.returncode == 0, result.stderr
-    assert "trace: 5 steps, 3 evaluation batches" in result.stderr
-
-
-def test_a_crash_comes_through_and_leaves_its_steps(
-    traced: Path, tmp_path: Path
+def test_a_cut_last_line_is_a_remark(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = tmp_path / "crash.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(STRANGERS)!r})\n"
-        "import loop\nloop.main({'dropout': 0.3, 'epochs': 1})\nraise KeyError('oh')\n"
-    )
-    out = tmp_path / "a.trace"
-    result = python("-m", "compare.trace", "--out", out, "--", script)
-    assert result.returncode == 1
-    assert "KeyError: 'oh'" in result.stderr
-    compared = divergence(traced / "loop.trace", out)
-    assert compared.returncode == 1
-    assert "in the length" in compared.stdout
-    assert "run b ended with KeyError" in compared.stdout
-
-
-def test_a_killed_run_leaves_what_was_recorded(traced: Path, tmp_path: Path) -> None:
-    out = tmp_path / "killed.trace"
-    command = ["-m", "compare.trace", "--out", str(out), "--"]
-    script = [str(STRANGERS / "loop.py"), '{"epochs": 1000000, "dropout": 0.3}']
-    process = subprocess.Popen(
-        [sys.executable, *command, *script], stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not out.exists() or out.read_text().count('{"step"') < 20:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    with out.open("a") as file:
-        file.write('{"step":999,"opt')  # as a full disk would leave it
-    result = divergence(traced / "loop.trace", out)
-    assert "run b was cut off after " in result.stdout
-    # the 10 steps of the finished run are the first of the killed one, which goes on
-    assert "in the length" in result.stdout
-    assert result.returncode == 1
-    shorter = tmp_path / "shorter.trace"
-    shorter.write_text("".join(out.read_text().splitlines(keepends=True)[:7]))
-    assert divergence(traced / "loop.trace", shorter).returncode == 0
-
-
-def _damaged(good: str) -> dict[str, bytes]:
-    lines = good.splitlines(keepends=True)
-    return {
-        "empty": b"",
-        "blank": b"\n\n",
-        "foreign": b"epoch,loss\n1,0.5\n",
-        "other json": b'{"a": 1}\n',
-        "list": b"[1, 2]\n",
-        "binary": bytes(range(256)),
-        "line lost its head": "".join([*lines[:4], lines[4][9:], *lines[5:]]).encode(),
-        "foreign line": "".join([*lines[:4], '{"x": 1}\n', *lines[4:]]).encode(),
-        "keys missing": "".join([*lines[:2], '{"step": 0}\n', *lines[3:]]).encode(),
-        "wrong type": "".join(
-            [*lines[:2], lines[2].replace('"lr":[', '"lr":{"x":['), *lines[3:]]
-        ).encode(),
-        "newer": good.replace('"version":1', '"version":2', 1).encode(),
-    }
-
-
-@pytest.mark.parametrize("kind", list(_damaged("\n" * 9)))
-def test_a_bad_file_is_one_line(
-    kind: str, traced: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from compare import divergence as command
-
-    path = tmp_path / "bad.trace"
-    good = traced / "loop.trace"
-    path.write_bytes(_damaged(good.read_text())[kind])
-    for order in ((path, good), (good, path)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["divergence", *map(str, order)])
-            with pytest.raises(SystemExit) as exit_:
-                command.main()
-        stdout, stderr = capsys.readouterr()
-        assert (exit_.value.code, stdout) == (2, "")
-        assert stderr.startswith("error: ")
-        assert str(path) in stderr
-        assert stderr.count("\n") == 1
+    whole = files[0].read_text()
+    files[1].write_text(whole[: whole.index('"step":3') + 30])
+    assert main([str(files[0]), str(files[1])]) == 1
+    said = capsys.readouterr().out
+    assert "first differ at step 3, in the length" in said
+    assert "b.trace stops in the middle: the run was killed" in said
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("content", "words"),
     [
-        ("-m", "compare.divergence", "nowhere", "nowhere"),
-        ("-m", "compare.trace", "--out", "a.trace", "--", "nowhere.py"),
-        ("-m", "compare.trace", "--out", "a.trace", "--", "-m", "no.where"),
-        ("-m", "compare.trace", "--out", "nowhere/a.trace", "--", __file__),
+        (b"", "is empty"),
+        (b"\x80\x00\xff", "is no text"),
+        (b"hello\n", "is not a trace"),
+        (b'{"format": "another"}\n', "is not a trace"),
+        (b"[1, 2]\n", "is not a trace"),
+        (b'{"format": "training trace", "version": 99}\n', "has version 99"),
+        (b'{"format": "training trace", "version": 1}\n{"kind": 1}\n{}\n', "line 2"),
+        (b'{"format": "training trace", "version": 1}\n[]\n{}\n', "line 2"),
+        (b'{"format": "training trace", "version": 1}\nnull\n\n', "line 2"),
     ],
 )
-def test_usage_errors_are_one_line(
-    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_unusable_files_get_one_clear_line(
+    files: list[Path], capsys: pytest.CaptureFixture[str], content: bytes, words: str
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    monkeypatch.chdir(tmp_path)
-    result = python(*arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    files[1].write_bytes(content)
+    with pytest.raises(SystemExit) as refused:
+        main([str(files[0]), str(files[1])])
+    assert refused.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"divergence: {files[1]}")
+    assert words in said
+    assert said.count("\n") == 1
 
 
-def test_names_are_matched_through_wrappers_and_prefixes() -> None:
-    names = ["0.weight", "0.bias", "2.weight"]
-    for prefix in ("model.", "module.", "_orig_mod.", "module._orig_mod.net.model."):
-        assert _by_name(names, [prefix + n for n in names]) == [(0, 0), (1, 1), (2, 2)]
-    assert _by_name(names, ["other.weight", *names]) == [(0, 1), (1, 2), (2, 3)]
+def test_any_damaged_line_is_named(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = files[0].read_text().splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        record = json.loads(lines[number])
+        for key in record:
+            damaged = json.dumps({k: v for k, v in record.items() if k != key}) + "\n"
+            files[1].write_text(
+                "".join([*lines[:number], damaged, *lines[number + 1 :]])
+            )
+            if key in ("kind", *NEEDED.get(record["kind"], ())):
+                with pytest.raises(SystemExit):
+                    main([str(files[0]), str(files[1])])
+                assert f"line {number + 1}" in capsys.readouterr().err
+            else:
+                assert main([str(files[0]), str(files[1])]) == 0
 
 
-def test_a_cut_last_line_is_forgiven_and_no_other(traced: Path) -> None:
-    lines = (traced / "loop.trace").read_text().splitlines()
-    assert from_lines("x", [*lines[:5], lines[5][:30]]).cut
-    assert not from_lines("x", lines).cut
-    with pytest.raises(TraceError, match="damaged at line 5"):
-        from_lines("x", [*lines[:4], lines[4][:30], *lines[5:]])
+def test_a_missing_file_and_a_folder(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, words in (
+        (tmp_path / "none.trace", "No such file"),
+        (tmp_path, "directory"),
+    ):
+        with pytest.raises(SystemExit) as refused:
+            main([str(files[0]), str(path)])
+        assert refused.value.code == 2
+        assert words in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_under_torchrun_each_rank_writes_its_file(tmp_path: Path) -> None:
-    script = tmp_path / "ddp.py"
-    script.write_text(
-        "import torch, torch.distributed as dist\n"
-        "from torch.nn.parallel import DistributedDataParallel\n"
-        "dist.init_process_group('gloo')\n"
-        "torch.manual_seed(0)\n"
-        "model = DistributedDataParallel(torch.nn.Linear(3, 1))\n"
-        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
-        "for value in range(4):\n"
-        "    x = torch.full((2, 3), value + dist.get_rank() + 1.0)\n"
-        "    model(x).sum().backward()\n"
-        "    optimizer.step()\n"
-        "    optimizer.zero_grad()\n"
-        "dist.destroy_process_group()\n"
-    )
-    for name in ("a", "b"):
-        result = python(
-            *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2),
-            *("-m", "compare.trace", "--out", tmp_path / f"{name}.trace", "--", script),
-        )
-        assert result.returncode == 0, result.stderr
-    ranks = [[tmp_path / f"{n}.rank{rank}.trace" for n in "ab"] for rank in (0, 1)]
-    assert [divergence(*files).returncode for files in ranks] == [0, 0]
-    across = json.loads(divergence(ranks[0][0], ranks[1][0], "--json").stdout)
-    assert (across["step"], across["quantity"]) == (0, "batch")
-    # the gradient is averaged over the processes, so it is not what differs
-    assert "gradient" not in [d["quantity"] for d in across["differences"]]
+def test_the_files_of_ranks_are_pointed_out(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files[0].rename(tmp_path / "x.rank0.trace")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "x.trace"), str(files[1])])
+    assert "x.rank0.trace: name the file of one rank" in capsys.readouterr().err
+
+
+def test_random_state_alone_is_no_difference() -> None:
+    comparison = compare_runs(recorded(), recorded(draw=True))
+    assert comparison.first is None
+    assert "the random generators differ from step 1 on" in remarks(comparison)[0]
+
+
+@pytest.mark.parametrize("name", ["model", "module", "_orig_mod", "something_else"])
+def test_renamed_parameters_are_matched(name: str) -> None:
+    port = recorded(wrap=lambda net: Wrapper(net, name))
+    assert port.optimizers[0].names[0] == f"{name}.0.weight"
+    comparison = compare_runs(recorded(), port)
+    assert comparison.first is None
+    assert len(remarks(comparison)) == (name == "something_else")
+
+
+def test_parameters_in_another_order_are_matched() -> None:
+    def training(reverse: bool) -> None:
+        torch.manual_seed(0)
+        net = nn.Linear(3, 3)
+        order = list(net.parameters())[:: -1 if reverse else 1]
+        optimizer = torch.optim.SGD([{"params": [p]} for p in order], 0.1)
+        net(torch.ones(2, 3)).square().sum().backward()
+        optimizer.step()
+
+    runs = []
+    for reverse in (False, True):
+        with trace() as run:
+            training(reverse)
+        runs.append(run)
+    assert runs[1].optimizers[0].names == ("bias", "weight")
+    runs[1].steps[0] = replace(runs[1].steps[0], lr=runs[0].steps[0].lr)
+    assert compare_runs(*runs).first is None
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_extra_optimizer_is_explained(swapped: bool) -> None:
+    runs = [recorded(), recorded(extra=True)]
+    comparison = compare_runs(*(runs[::-1] if swapped else runs))
+    assert comparison.first is not None
+    assert comparison.first.quantity == "optimizer"
+    assert len(comparison.pairs) == 4
+    assert findings(comparison)[0].cause.name == "extra-optimizer"
+
+
+def test_an_evaluation_before_the_first_step_is_a_remark() -> None:
+    comparison = compare_runs(recorded(), recorded(evaluate_first=True))
+    assert comparison.first is None
+    assert "evaluates 0 batches" in as_text(comparison)
+
+
+def test_runs_without_training_are_compared_too() -> None:
+    def evaluated(offset: int) -> Run:
+        with trace() as run, torch.no_grad():
+            nn.Linear(2, 2)(torch.ones(3, 2) + offset)
+        return run
+
+    first = compare_runs(evaluated(0), evaluated(1)).first
+    assert first is not None
+    assert (first.step, first.quantity) == (-1, "evaluation")
+
+
+def test_empty_runs_are_the_same() -> None:
+    with trace() as one:
+        pass
+    assert compare_runs(one, one).first is None
+    comparison = compare_runs(one, recorded())
+    assert comparison.first is not None
+    assert comparison.first.quantity in ("length", "optimizer")
+    assert as_text(comparison)
+
+
+def test_nan_is_the_same_as_nan_and_minus_zero_is_not_zero() -> None:
+    run, other = recorded(), recorded()
+    nan = replace(run.steps[2], loss=(float("nan"),))
+    run.steps[2] = other.steps[2] = nan
+    assert compare_runs(run, other).first is None
+    run.steps[2] = replace(nan, loss=(0.0,))
+    other.steps[2] = replace(nan, loss=(-0.0,))
+    first = compare_runs(run, other).first
+    assert first is not None
+    assert (first.step, first.quantity, first.a, first.b) == (2, "loss", "0.0", "-0.0")
+
+
+def test_a_hundred_thousand_steps_fit(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+    with trace_to(path, ["loop.py"], Counter()):
+        train(50)
+    lines = path.read_text().splitlines()
+    steps = [line for line in lines if '"kind":"step"' in line]
+    assert len(steps) == 50
+    assert max(map(len, steps)) < 1000

@@ -1,126 +1,202 @@
-import math
-import struct
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
 
-from compare.fingerprint import LANES, _on_device, fingerprint
+from compare.fingerprint import batch_fingerprint, fingerprints, packed_sums
 
-SIZES = [1, 3, 1000, 2 * LANES, 2 * LANES + 1, 5 * LANES + 7]
-
-
-def word(tensor: Tensor | None) -> int:
-    return int(fingerprint([tensor]).words()[0])
+Fingerprint = Callable[[torch.Tensor], int]
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_one_changed_bit_anywhere_is_seen(size: int) -> None:
-    values = torch.randn(size)
-    before = word(values)
-    for position in {0, size // 2, size - 1}:
-        for bit in (0, 12, 23, 30, 31):
-            changed = values.clone()
-            changed.view(torch.int32)[position] ^= torch.tensor(
-                1 << bit if bit < 31 else -(2**31), dtype=torch.int32
-            )
-            assert word(changed) != before
+def of(tensor: torch.Tensor) -> int:
+    return int(fingerprints([tensor])[0])
 
 
-@pytest.mark.parametrize("size", SIZES[1:])
-def test_swapping_two_elements_is_seen(size: int) -> None:
-    values = torch.arange(size)
-    swapped = values.clone()
-    swapped[0], swapped[-1] = values[-1], values[0]
-    assert word(swapped) != word(values)
+def whole(tensor: torch.Tensor) -> int:
+    return int(batch_fingerprint(tensor)[0])
 
 
-def test_signs_are_seen_even_in_every_second_element() -> None:
-    values = torch.randn(8 * LANES)
-    negated = values.clone()
-    negated[1::2] *= -1
-    assert len({word(values), word(negated), word(-values)}) == 3
-    zeros = torch.zeros(4 * LANES)
-    odd = zeros.clone()
-    odd[[1, 2 * LANES + 1]] = -0.0
-    assert len({word(zeros), word(odd), word(-zeros)}) == 3
+def bag(tensor: torch.Tensor) -> int:
+    return int(batch_fingerprint(tensor)[1])
 
 
-def test_nan_payloads_are_seen() -> None:
-    one, other = (
-        torch.tensor(struct.unpack("<q", struct.pack("<Q", 0x7FF8000000000000 + n)))
-        for n in (0, 1)
-    )
-    one, other = one.view(torch.float64), other.view(torch.float64)
-    assert math.isnan(one.item())
-    assert math.isnan(other.item())
-    assert word(one) != word(other)
+def as_on_a_gpu(tensor: torch.Tensor) -> int:
+    data = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
+    padding = torch.zeros(1, dtype=torch.uint8)  # a second tensor in the same pack
+    return int(packed_sums([padding, data.view(torch.uint8)])[1])
 
 
-def test_shape_strides_and_offset_do_not_matter() -> None:
-    values = torch.randn(30, 70)
-    assert word(values) == word(values.view(-1)) == word(values.t().contiguous().t())
-    shifted = torch.empty(2101)
-    shifted[1:] = values.view(-1)
-    assert word(shifted[1:]) == word(values)
+BOTH = pytest.mark.parametrize("fingerprint", [of, whole, as_on_a_gpu])
 
 
-def test_no_gradient_is_like_zeros() -> None:
-    assert word(None) == word(torch.zeros(5)) == 0
+@BOTH
+def test_tells_zero_from_minus_zero(fingerprint: Fingerprint) -> None:
+    assert fingerprint(torch.tensor([0.0])) != fingerprint(torch.tensor([-0.0]))
 
 
+@BOTH
+def test_tells_one_nan_from_another(fingerprint: Fingerprint) -> None:
+    bits = torch.tensor([0x7FC00000, 0x7FC00001], dtype=torch.int32)
+    one, other = bits.view(torch.float32)
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint(one.clone())
+
+
+@BOTH
 @pytest.mark.parametrize(
-    "dtype",
-    [
-        torch.float64,
-        torch.bfloat16,
-        torch.float16,
-        torch.int64,
-        torch.uint8,
-        torch.bool,
-        torch.complex64,
-    ],
+    "dtype", [torch.float64, torch.bfloat16, torch.int8, torch.bool]
 )
-def test_all_dtypes_have_a_fingerprint_and_a_norm(dtype: torch.dtype) -> None:
-    values = torch.tensor([3, 0, 4, 1, 1]).to(dtype)
-    prints = fingerprint([values])
-    assert word(values) != word(values.flip(0))
-    assert prints.norm() == pytest.approx(float(values.to(torch.complex128).norm()))
+def test_every_single_bit_counts(fingerprint: Fingerprint, dtype: torch.dtype) -> None:
+    tensor = torch.zeros(3, 5, dtype=dtype)
+    seen = {fingerprint(tensor)}
+    flipped = 0
+    for byte in range(tensor.numel() * tensor.element_size()):
+        for bit in range(1 if dtype == torch.bool else 8):
+            changed = tensor.clone()
+            changed.view(torch.uint8).view(-1)[byte] ^= 1 << bit
+            seen.add(fingerprint(changed))
+            flipped += 1
+    assert len(seen) == flipped + 1
 
 
-def test_sparse_and_empty_tensors_are_read() -> None:
-    dense = torch.eye(4)
-    assert word(dense.to_sparse()) == word(dense)
-    assert word(torch.empty(0)) == 0
+@BOTH
+def test_every_pair_of_signs_counts(fingerprint: Fingerprint) -> None:
+    """Signs are the highest bits, which a product loses first."""
+    tensor = torch.rand(1, 40)
+    seen = set()
+    for i in range(40):
+        for j in range(i):
+            changed = tensor.clone()
+            changed[0, [i, j]] *= -1
+            seen.add(fingerprint(changed))
+    assert len(seen) == 40 * 39 // 2
 
 
-def test_the_sum_for_other_devices_is_the_same() -> None:
-    tensors = [torch.randn(size) for size in SIZES] + [torch.randn(9).bfloat16()]
-    host, device = fingerprint(tensors), _on_device(tensors)
-    assert host.words().tolist() == device.words().tolist()
-    assert host.combined() == device.combined()
-    assert host.each() == device.each()
-    assert host.norm() == pytest.approx(device.norm())
+@BOTH
+def test_depends_on_position(fingerprint: Fingerprint) -> None:
+    tensor = torch.randn(8, 8)
+    assert fingerprint(tensor) != fingerprint(tensor.t())
+    assert fingerprint(tensor) != fingerprint(tensor.flip(0))
+    assert fingerprint(tensor) != fingerprint(tensor.flip(1))
 
 
-def test_another_process_with_more_threads_gives_the_same() -> None:
-    code = (
-        "import torch; from compare.fingerprint import fingerprint;"
-        "torch.set_num_threads(2);"
-        "print(fingerprint([torch.arange(200000.)]).combined())"
-    )
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    here = fingerprint([torch.arange(200000.0)]).combined()
-    assert there.stdout.strip() == here
+@BOTH
+def test_does_not_depend_on_strides_or_offset(fingerprint: Fingerprint) -> None:
+    base = torch.randn(9, 6)
+    for view in (
+        base.t(),
+        base[1:],
+        base[:, ::2],
+        base.flatten()[1:],
+        base[:1].expand(4, 6),
+    ):
+        assert fingerprint(view) == fingerprint(view.clone().contiguous())
+
+
+@BOTH
+def test_conjugate_and_negative_views(fingerprint: Fingerprint) -> None:
+    tensor = torch.randn(4, 4, dtype=torch.complex64)
+    assert fingerprint(tensor.conj()) == fingerprint(tensor.conj().resolve_conj())
+    assert fingerprint(tensor.conj()) != fingerprint(tensor)
+    assert fingerprint(tensor.conj().imag) == fingerprint(tensor.imag * -1)
+
+
+@BOTH
+def test_flattened_samples_are_the_same_batch(fingerprint: Fingerprint) -> None:
+    images = torch.randn(4, 1, 7, 3)
+    assert fingerprint(images) == fingerprint(images.view(4, -1))
+
+
+@BOTH
+def test_zeros_of_another_length_differ(fingerprint: Fingerprint) -> None:
+    shapes = [(1, 1), (1, 2), (2, 1), (3, 1)]
+    prints = {fingerprint(torch.zeros(shape)) for shape in shapes}
+    assert len(prints) >= 3  # 1 x 2 and 2 x 1 may agree: their bytes do
+    assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(3))
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (3, 0), (1,)])
+def test_odd_shapes(fingerprint: Fingerprint, shape: tuple[int, ...]) -> None:
+    assert fingerprint(torch.ones(shape)) == fingerprint(torch.ones(shape))
+
+
+def test_packing_does_not_change_a_fingerprint() -> None:
+    data = [torch.randn(n).view(torch.uint8) for n in (1, 3, 513, 1024, 5000)]
+    together = packed_sums(data).tolist()
+    assert together == [int(packed_sums([d])[0]) for d in data]
+    for index in range(5):
+        changed = [d.clone() for d in data]
+        changed[index][-1] ^= 128
+        after = packed_sums(changed).tolist()
+        assert [i for i in range(5) if after[i] != together[i]] == [index]
+
+
+def test_a_bag_does_not_depend_on_the_order_of_rows() -> None:
+    batch = torch.randn(16, 5)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    assert bag(batch) == bag(batch[order])
+    assert whole(batch) != whole(batch[order])
+    total = bag(batch[:7]) + bag(batch[7:])
+    assert (bag(batch) - total) % 2**64 == 0
+    assert bag(batch) != bag(batch.flip(1))
+
+
+def test_sparse_tensors_count_by_their_entries() -> None:
+    dense = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+    assert of(dense.to_sparse()) == of(dense.to_sparse())
+    assert of(dense.to_sparse()) != of((dense * 2).to_sparse())
+
+
+def test_a_tensor_without_bytes_is_refused() -> None:
+    with pytest.raises(TypeError, match="no bytes"):
+        of(torch.empty(3, device="meta"))
+
+
+def test_threads_and_gradients_do_not_matter() -> None:
+    tensor = torch.randn(300, 300, requires_grad=True)
+    with torch.inference_mode():
+        inside = of(tensor), whole(tensor)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert (of(tensor), whole(tensor)) == inside
+    torch.set_num_threads(before)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_gpu_gives_the_same() -> None:
-    tensors = [torch.randn(size) for size in SIZES]
-    there = fingerprint([t.cuda() for t in tensors])
-    assert there.combined() == fingerprint(tensors).combined()
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+class TestOnGPU:
+    def test_a_batch_has_the_same_fingerprint_everywhere(self) -> None:
+        for shape in [(64, 784), (5, 3), (1,), (200, 3, 32, 32)]:
+            batch = torch.randn(shape)
+            assert batch_fingerprint(batch.cuda()).tolist() == (
+                batch_fingerprint(batch).tolist()
+            )
+
+    def test_packed_tensors_are_told_apart(self) -> None:
+        tensors = [torch.randn(n, device="cuda") for n in (1, 3, 513, 4096, 100_000)]
+        before = fingerprints(tensors).tolist()
+        for index, tensor in enumerate(tensors):
+            tensor[-1] *= -1
+            after = fingerprints(tensors).tolist()
+            changed = [i for i in range(5) if after[i] != before[i]]
+            assert changed == [index]
+            tensor[-1] *= -1
+        assert fingerprints(tensors).tolist() == before
+        assert [int(fingerprints([t])[0]) for t in tensors] == before
+
+    def test_large_tensors_are_hashed_in_parts(self) -> None:
+        big = torch.randn(40_000_000, device="cuda")
+        before = int(fingerprints([big])[0])
+        big[[1, 39_999_999]] = big[[39_999_999, 1]]
+        assert int(fingerprints([big])[0]) != before
+
+    def test_every_pair_of_signs_counts(self) -> None:
+        tensor = torch.rand(20, device="cuda")
+        seen = set()
+        for i in range(20):
+            for j in range(i):
+                changed = tensor.clone()
+                changed[[i, j]] *= -1
+                seen.add(int(fingerprints([changed])[0]))
+        assert len(seen) == 190

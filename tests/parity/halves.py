@@ -7,17 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from compare.divergence import compare
+from compare.difference import compare_runs
 from compare.results import read_results
+from compare.run import Run
 from compare.trace import trace
-from compare.tracefile import Trace
 from shared.config import Config
 
 
 class Ran(NamedTuple):
     """A run: every step and evaluation batch, and what it left in its folder."""
 
-    trace: Trace
+    trace: Run
     results: dict[str, Tensor]
 
 
@@ -27,7 +27,7 @@ def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> Ran:
     main = importlib.import_module(f"{half}.{lesson}").main
     with trace() as run:
         main(config, run_dir)
-    return Ran(run.trace(half), read_results(run_dir))
+    return Ran(run, read_results(run_dir))
 
 
 def assert_same(one: Ran, other: Ran) -> None:
@@ -37,9 +37,9 @@ def assert_same(one: Ran, other: Ran) -> None:
     evaluation batch, the final weights, the optimizer's state, and every TensorBoard
     scalar.
     """
-    divergence = compare(one.trace, other.trace).divergence
-    if divergence:
-        raise AssertionError(f"{divergence.quantity} at step {divergence.step}")
+    first = compare_runs(one.trace, other.trace).first
+    if first:
+        raise AssertionError(f"{first.quantity} at step {first.step}")
     assert one.results.keys() == other.results.keys()
     for name in one.results:
         assert torch.equal(one.results[name], other.results[name]), name
