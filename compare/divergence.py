@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     try:
         comparison = compare_runs(read_trace(args.a), read_trace(args.b))
     except UnusableTraceError as error:
-        parser.exit(2, f"divergence: {error}\n")
+        parser.exit(2, f"error: {error}\n")
     if args.json:
         print(json.dumps(as_record(comparison), indent=2))
     else:

@@ -122,13 +122,13 @@ def main(argv: list[str]) -> int:
     path: Path = parser.parse_args(argv[:split]).out
     command = argv[split + 1 :]
     if problem := _problem(command):
-        parser.exit(2, f"trace: {problem}\n")
+        parser.exit(2, f"error: {problem}\n")
     if "RANK" in os.environ:
         path = path.with_name(f"{path.stem}.rank{os.environ['RANK']}{path.suffix}")
     try:
         path.touch()
     except OSError as error:
-        parser.exit(2, f"trace: cannot write {path}: {error.strerror}\n")
+        parser.exit(2, f"error: cannot write {path}: {error.strerror}\n")
     warnings.filterwarnings("ignore", r"Using `torch.compile\(module\)` when there are")
     # Ctrl-C raises KeyboardInterrupt in the script, as it does without us.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -75,6 +75,14 @@ for step in range(5):
 """
 
 
+def run_python(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README with the Python of these tests."""
+    arguments = command.removeprefix(PYTHON).split()
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
 @pytest.mark.parametrize(
     ("port", "status"),
     [(LOOP, 0), (LOOP.replace("optimizer.zero_grad()", "pass"), 1)],
@@ -91,10 +99,7 @@ def test_the_commands_for_a_loop_and_its_port(
     assert len(commands) == 3
     for command in commands:
         command = re.sub(r"\b(a|b)\.trace|my_\w+\.py", rf"{tmp_path}/\g<0>", command)
-        command = command.replace(PYTHON, f"{sys.executable} ")
-        process = subprocess.run(
-            command.split(), cwd=ROOT, capture_output=True, text=True
-        )
+        process = run_python(command)
     assert process.returncode == status, process.stderr
     if status:
         assert "step 1" in process.stdout
@@ -106,10 +111,7 @@ def test_the_commands_of_the_clinic() -> None:
     commands = re.findall(r"^\$ (\S+ -m compare\.clinic.*)$", README, re.MULTILINE)
     outputs = []
     for command in commands:
-        command = command.replace(PYTHON, f"{sys.executable} ")
-        process = subprocess.run(
-            command.split(), cwd=ROOT, capture_output=True, text=True
-        )
+        process = run_python(command)
         assert process.returncode == 0, process.stderr
         outputs.append(process.stdout)
     listed, shown = outputs

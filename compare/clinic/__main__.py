@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         print(tabulate(rows, headers=("name", "mistake", "step", "seen in")))
         return 0
     if name not in CASES:
-        parser.exit(2, f"clinic: no case {name}; python -m compare.clinic lists them\n")
+        parser.exit(2, f"error: no case {name}; python -m compare.clinic lists them\n")
     return show(CASES[name])
 
 

@@ -142,7 +142,7 @@ def test_unusable_files_get_one_clear_line(
         main([str(files[0]), str(files[1])])
     assert refused.value.code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"divergence: {files[1]}")
+    assert said.startswith(f"error: {files[1]}")
     assert words in said
     assert said.count("\n") == 1
 

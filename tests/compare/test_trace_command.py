@@ -203,7 +203,7 @@ def test_mistakes_get_one_clear_line(
         main(arguments)
     assert refused.value.code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"trace: {words}")
+    assert said.startswith(f"error: {words}")
     assert said.count("\n") == 1
 
 
