@@ -63,8 +63,15 @@ def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
         )
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         return
-    signal.signal(signal_number, signal.SIG_DFL)  # a second one does not wait
+    # What is to be said and closed comes next: further signals would cut it short.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGINT, do_nothing)
+    signal.signal(signal.SIGTERM, do_nothing)
     sys.exit(128 + signal_number)
+
+
+def do_nothing(_signal_number: int, _frame: FrameType | None) -> None:
+    """Take a signal. SIG_IGN would let Python complain of one that is under way."""
 
 
 def is_fragile(frame: FrameType | None) -> bool:
