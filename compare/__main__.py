@@ -78,5 +78,6 @@ def main() -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, exit_on_signal)
     signal.signal(signal.SIGTERM, exit_on_signal)
+    signal.signal(signal.SIGALRM, exit_on_signal)
     with one_line_errors():
         sys.exit(main())

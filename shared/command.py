@@ -13,6 +13,9 @@ import torch
 from shared.config import Config, Parser
 from shared.errors import UserError
 
+waiting: list[int] = []
+"""The signals that are to end this process."""
+
 
 def run(half: str, lesson: str, main: Callable[[Config, Path], None]) -> None:
     """Run a lesson from the command line.
@@ -25,6 +28,7 @@ def run(half: str, lesson: str, main: Callable[[Config, Path], None]) -> None:
     # SIGTERM, which it turns into 0.
     signal.signal(signal.SIGINT, exit_on_signal)
     signal.signal(signal.SIGTERM, exit_on_signal)
+    signal.signal(signal.SIGALRM, exit_on_signal)  # a second try, see there
     with one_line_errors():
         config = Parser(f"python -m {half}.{lesson}").parse_config()
         torch.set_num_threads(config.threads)
@@ -57,17 +61,16 @@ def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
     """End the process with the status by which a shell knows this signal."""
     # From here on the end of a DataLoader's workers is no error.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if signal_number != signal.SIGALRM:
+        waiting.append(signal_number)
     if is_fragile(frame):  # try again in a moment
-        signal.signal(
-            signal.SIGALRM, lambda _, later: exit_on_signal(signal_number, later)
-        )
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         return
     # What is to be said and closed comes next: further signals would cut it short.
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGINT, do_nothing)
     signal.signal(signal.SIGTERM, do_nothing)
-    sys.exit(128 + signal_number)
+    sys.exit(128 + waiting[0])
 
 
 def do_nothing(_signal_number: int, _frame: FrameType | None) -> None:

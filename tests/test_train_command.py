@@ -162,6 +162,7 @@ def test_a_signal_ends_the_run_with_what_was_saved(
     torch.load(last, weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
