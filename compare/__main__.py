@@ -5,19 +5,20 @@
 The exit status is 0 when all numbers are equal to the last bit and 1 when some are not.
 """
 
-import signal
+import importlib
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from tabulate import tabulate
 
 from compare.results import read_results
 from compare.table import compare_results
-from shared.command import exit_on_signal, new_run_dir, one_line_errors
+from shared.command import config_class, new_run_dir, one_line_errors
 from shared.config import Config, Parser
+from shared.errors import UsageError
+from shared.signals import exit_on_signals
 
 ROOT = Path(__file__).parents[1]
 HALVES = ("plain_pytorch", "lightning")
@@ -28,10 +29,7 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
 
     A half that fails has said why, and ends this process with its exit status.
     """
-    command = [sys.executable, "-m", f"{half}.{lesson}"]
-    for name, value in asdict(config).items():
-        if value is not None:
-            command.append(f"--{name.replace('_', '-')}={value}")
+    command = [sys.executable, "-m", f"{half}.{lesson}", *config.to_arguments()]
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
     # The last --output-dir counts. Both halves are below it, as for TensorBoard.
@@ -49,13 +47,15 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
 
 def main() -> int:
     """Run both halves, print the table, and return the exit status."""
+    lesson, *arguments = sys.argv[1:] or ["train"]
+    if lesson.startswith("-"):
+        lesson, arguments = "train", sys.argv[1:]
     lessons = sorted(path.stem for path in (ROOT / "lightning").glob("[!_]*.py"))
-    parser = Parser("python -m compare [lesson]")
-    parser.add_argument(
-        "lesson", nargs="?", choices=lessons, default="train", help="The pair to run."
-    )
-    options = parser.parse_args()
-    config, lesson = parser.to_config(options), options.lesson
+    if lesson not in lessons:
+        raise UsageError(f"no lesson {lesson}: try one of {', '.join(lessons)}")
+    twin = importlib.import_module(f"plain_pytorch.{lesson}")
+    parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
+    config = parser.parse_config(arguments)
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]
@@ -76,8 +76,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, exit_on_signal)
-    signal.signal(signal.SIGTERM, exit_on_signal)
-    signal.signal(signal.SIGALRM, exit_on_signal)
+    exit_on_signals()
     with one_line_errors():
         sys.exit(main())

@@ -28,7 +28,7 @@ from torchvision import transforms
 
 from plain_pytorch.train import PlainAutoEncoder, fit
 from shared.command import one_line_errors
-from shared.config import Config, Parser
+from shared.config import Parser, TrainConfig
 from shared.data import Batch, EpochSampler, MNISTData
 from shared.datasets import Images
 
@@ -74,7 +74,7 @@ class TimedAutoEncoder(PlainAutoEncoder):
         return self
 
 
-def time_fit(data: MNISTData, config: Config) -> float:
+def time_fit(data: MNISTData, config: TrainConfig) -> float:
     """Return the seconds that the plain half needs for the steps of an epoch."""
     model = TimedAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     no_bar = contextlib.redirect_stderr(io.StringIO())
@@ -84,7 +84,7 @@ def time_fit(data: MNISTData, config: Config) -> float:
     return end - start
 
 
-def time_arithmetic(batches: list[Batch], config: Config) -> float:
+def time_arithmetic(batches: list[Batch], config: TrainConfig) -> float:
     """Return the seconds that the same steps need when all else is left out."""
     model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     optimizer = model.configure_optimizers()
@@ -99,7 +99,7 @@ def time_arithmetic(batches: list[Batch], config: Config) -> float:
 
 def main() -> None:
     """Print microseconds a step of the three, and their ratios."""
-    config = Parser("python -m compare.speed").parse_config()
+    config = Parser("python -m compare.speed", TrainConfig).parse_config()
     config = replace(config, max_epochs=1, limit_val_batches=1, accelerator="cpu")
     torch.set_num_threads(config.threads)
     data, per_image = MNISTData(config), PerImageMNIST(config)

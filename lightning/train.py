@@ -15,9 +15,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from shared.checkpoint import write_checkpoint
+from shared.checkpoint import read_checkpoint, write_checkpoint
 from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS, Config
+from shared.config import LOG_EVERY_N_STEPS, TrainConfig
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
 from shared.model import AutoEncoder
@@ -65,7 +65,7 @@ class LitMNIST(MNISTData, pl.LightningDataModule):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
+def make_trainer(config: TrainConfig, run_dir: Path) -> pl.Trainer:
     """Return a Trainer, which has the loops."""
     checkpoints = run_dir / "checkpoints"
     # Unasked, it calls prepare_data on one process of each machine [download],
@@ -94,12 +94,15 @@ def make_trainer(config: Config, run_dir: Path) -> pl.Trainer:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves as the plain half does; Lightning's own way can leave half a file."""
+    """Saves whole files, as the plain half does, and notices one that is damaged."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
 
 
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
@@ -108,7 +111,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 # 4. Do it.
-def main(config: Config, run_dir: Path) -> None:
+def main(config: TrainConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     pl.seed_everything(config.seed, verbose=False)  # [seed]
     model = LitAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -17,9 +17,14 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared.checkpoint import write_checkpoint
+from shared.checkpoint import (
+    LIGHTNING_VERSION,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS, Config
+from shared.config import LOG_EVERY_N_STEPS, TrainConfig
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
 from shared.model import AutoEncoder
@@ -58,7 +63,7 @@ class PlainAutoEncoder(AutoEncoder):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def fit(
-    model: PlainAutoEncoder, data: MNISTData, config: Config, run_dir: Path
+    model: PlainAutoEncoder, data: MNISTData, config: TrainConfig, run_dir: Path
 ) -> tuple[int, float]:
     """Train, validate after every epoch; return the steps and the best val_loss."""
     rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
@@ -107,7 +112,8 @@ def fit(
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint]
+            checkpoint = {  # [checkpoint] with the keys of Lightning's
+                "pytorch-lightning_version": LIGHTNING_VERSION,
                 "epoch": epoch,
                 "global_step": global_step,
                 "state_dict": model.state_dict(),
@@ -154,15 +160,13 @@ def evaluate(
 def test(
     model: PlainAutoEncoder,
     data: MNISTData,
-    config: Config,
+    config: TrainConfig,
     run_dir: Path,
     global_step: int,
 ) -> float:
     """Return the loss of the best weights on the test images."""
-    checkpoint = torch.load(
-        run_dir / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True
-    )
-    model.load_state_dict(checkpoint["state_dict"])
+    best = run_dir / "checkpoints" / "best.ckpt"
+    load_weights(model, read_checkpoint(best), best)
     data.setup("test")
     limit = config.limit_test_batches
     test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit)
@@ -173,7 +177,7 @@ def test(
 
 
 # 4. Do it.
-def main(config: Config, run_dir: Path) -> None:
+def main(config: TrainConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)

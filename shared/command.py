@@ -1,36 +1,30 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from types import FrameType
+from typing import get_type_hints
 
 import torch
 
-from shared.config import Config, Parser
+from shared.config import AnyConfig, Parser
 from shared.errors import UserError
-
-waiting: list[int] = []
-"""The signals that are to end this process."""
+from shared.signals import exit_on_signals
 
 
-def run(half: str, lesson: str, main: Callable[[Config, Path], None]) -> None:
-    """Run a lesson from the command line.
+def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None:
+    """Run a lesson from the command line, whose options are those of main's `config`.
 
     The exit status is 0 after a whole run; 1, or 2 for the command line, with one line
     on stderr when there is something for the user to mend; 130 after Ctrl-C and 143
     after SIGTERM. A run that ends early says what it has saved.
     """
-    # An exit, not a KeyboardInterrupt, which a Trainer turns into exit status 1; and
-    # SIGTERM, which it turns into 0.
-    signal.signal(signal.SIGINT, exit_on_signal)
-    signal.signal(signal.SIGTERM, exit_on_signal)
-    signal.signal(signal.SIGALRM, exit_on_signal)  # a second try, see there
+    exit_on_signals()
     with one_line_errors():
-        config = Parser(f"python -m {half}.{lesson}").parse_config()
+        program = f"python -m {half}.{lesson}"
+        config = Parser(program, config_class(main)).parse_config()
         torch.set_num_threads(config.threads)
         run_dir = new_run_dir(config.output_dir / half / lesson)
         try:
@@ -38,6 +32,11 @@ def run(half: str, lesson: str, main: Callable[[Config, Path], None]) -> None:
         except BaseException:
             say_what_is_saved(run_dir)
             raise
+
+
+def config_class(main: Callable[[AnyConfig, Path], None]) -> type[AnyConfig]:
+    """Return the dataclass of a lesson's options, from the annotation of its main."""
+    return get_type_hints(main)["config"]
 
 
 @contextmanager
@@ -55,44 +54,6 @@ def one_line_errors() -> Iterator[None]:
             "error: out of memory: lower --hidden-dim or --batch-size", file=sys.stderr
         )
         sys.exit(1)
-
-
-def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
-    """End the process with the status by which a shell knows this signal."""
-    # From here on the end of a DataLoader's workers is no error.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if signal_number != signal.SIGALRM:
-        waiting.append(signal_number)
-    if is_fragile(frame):  # try again in a moment
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        return
-    # What is to be said and closed comes next: further signals would cut it short.
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGINT, do_nothing)
-    signal.signal(signal.SIGTERM, do_nothing)
-    sys.exit(128 + waiting[0])
-
-
-def do_nothing(_signal_number: int, _frame: FrameType | None) -> None:
-    """Take a signal. SIG_IGN would let Python complain of one that is under way."""
-
-
-def is_fragile(frame: FrameType | None) -> bool:
-    """Return whether an exception raised here would be lost, or leave a lock behind.
-
-    So it is in __del__, in logging and threading, and while workers start or stop.
-    """
-    while frame:
-        name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
-        if name in ("__del__", "_shutdown_workers") or module in (
-            "logging",
-            "threading",
-        ):
-            return True
-        if name == "__init__" and module == "torch.utils.data.dataloader":
-            return True
-        frame = frame.f_back
-    return False
 
 
 def new_run_dir(parent: Path) -> Path:

@@ -1,4 +1,8 @@
-"""The options of every run: this dataclass is the command line of both halves."""
+"""The options of a run: a lesson's dataclass is the command line of both halves.
+
+`Config` has what every lesson needs, `TrainConfig` what every training needs; a lesson
+with options of its own adds them to one of the two, in shared/options/.
+"""
 
 import os
 import re
@@ -6,7 +10,7 @@ from argparse import ArgumentDefaultsHelpFormatter
 from dataclasses import dataclass, field, fields
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import docstring_parser
 import torch
@@ -34,7 +38,7 @@ LOG_EVERY_N_STEPS = 10
 
 @dataclass(frozen=True)
 class Config:
-    """The options of a run, the same for both halves."""
+    """The options of every run, the same for both halves."""
 
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to learn; auto is mnist where it can be had, otherwise mnist-5k."""
@@ -44,26 +48,14 @@ class Config:
     """Folder of the images; the environment's DATA_DIR changes the default."""
     output_dir: Path = Path("output")
     """Folder for runs: each makes a new <half>/<lesson>/version_N in it."""
-    max_epochs: Count = 3
-    """How many times to go through the training images."""
     batch_size: Count = 64
     """Images a step."""
-    learning_rate: LearningRate = 1e-3
-    """Adam's learning rate."""
-    hidden_dim: Count = 64
-    """Width of the model's hidden layers."""
-    latent_dim: Count = 3
-    """How many numbers the model has to describe an image."""
     seed: Seed = 42
     """Start of every random number: the weights, and the order of the images."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is cuda where there is a GPU, otherwise cpu."""
     num_workers: Workers = 0
-    """Processes that load images beside the training; 0 loads in the training's own."""
-    limit_train_batches: Count | None = None
-    """Train on this many batches an epoch instead of all."""
-    limit_val_batches: Count | None = None
-    """Validate on this many batches instead of all."""
+    """Processes that load images beside the main one; 0 loads in the main one."""
     limit_test_batches: Count | None = None
     """Test on this many batches instead of all."""
     threads: Threads = 1
@@ -80,29 +72,74 @@ class Config:
             return torch.cuda.is_available()
         return self.accelerator == "cuda"
 
+    def to_arguments(self) -> list[str]:
+        """Return the command line that gives this configuration."""
+        return [
+            option_name(name) + ("" if value is True else f"={value}")
+            for name, value in vars(self).items()
+            if value is not None and value is not False
+        ]
 
-class Parser(ArgumentParser):
-    """A command line with an option for every field of Config."""
 
-    def __init__(self, program: str) -> None:
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """The options of every training."""
+
+    max_epochs: Count = 3
+    """How many times to go through the training images."""
+    learning_rate: LearningRate = 1e-3
+    """Adam's learning rate."""
+    hidden_dim: Count = 64
+    """Width of the model's hidden layers."""
+    latent_dim: Count = 3
+    """How many numbers the model has to describe an image."""
+    limit_train_batches: Count | None = None
+    """Train on this many batches an epoch instead of all."""
+    limit_val_batches: Count | None = None
+    """Validate on this many batches instead of all."""
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def option_name(field_name: str) -> str:
+    """Return the option of the command line that sets a field."""
+    return "--" + field_name.replace("_", "-")
+
+
+class Parser(ArgumentParser, Generic[AnyConfig]):
+    """A command line with an option for every field of a lesson's configuration.
+
+    Args:
+        program: what the user calls.
+        config_class: the dataclass; a field of type bool is a flag, off by default.
+    """
+
+    def __init__(self, program: str, config_class: type[AnyConfig]) -> None:
         super().__init__(
             prog=program,
             usage="%(prog)s [options]",
             formatter_class=ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
-        attributes = docstring_parser.parse_from_object(Config).params
-        helps = {attribute.arg_name: attribute.description for attribute in attributes}
-        defaults = Config()
-        for option in fields(Config):
+        self.config_class = config_class
+        helps = {
+            attribute.arg_name: attribute.description
+            for part in config_class.__mro__[:-1]
+            for attribute in docstring_parser.parse_from_object(part).params
+        }
+        defaults = config_class()
+        for option in fields(config_class):
+            flag = option.type is bool
+            kind = {"action": "store_true"} if flag else {"type": option.type}
             self.add_argument(
-                "--" + option.name.replace("_", "-"),
-                type=option.type,
+                option_name(option.name),
                 default=getattr(defaults, option.name),
                 help=helps[option.name],
+                **kind,
             )
 
-    def parse_config(self, arguments: list[str] | None = None) -> Config:
+    def parse_config(self, arguments: list[str] | None = None) -> AnyConfig:
         """Return the options of a command line; None takes it from sys.argv.
 
         Raises:
@@ -110,14 +147,10 @@ class Parser(ArgumentParser):
         """
         return self.to_config(self.parse_args(arguments))
 
-    def to_config(self, options: Namespace) -> Config:
-        """Return the part of parsed options that every run has."""
-        values = {option.name: options[option.name] for option in fields(Config)}
-        for name, value in values.items():
-            # A number with a range has a type of its own, which no checkpoint may hold.
-            if isinstance(value, int | float):
-                values[name] = float(value) if isinstance(value, float) else int(value)
-        return Config(**values)
+    def to_config(self, options: Namespace) -> AnyConfig:
+        """Return the part of parsed options that belongs to the configuration."""
+        names = [option.name for option in fields(self.config_class)]
+        return self.config_class(**{name: plain(options[name]) for name in names})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say in one line what jsonargparse says in several.
@@ -128,6 +161,12 @@ class Parser(ArgumentParser):
         key = re.match(r'Parser key "(\w+)"', message)
         if key:
             reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
-            option = "--" + key[1].replace("_", "-")
-            message = f"{option}: {reason[1] if reason else message}"
+            message = f"{option_name(key[1])}: {reason[1] if reason else message}"
         raise UsageError(f"{message} (see --help)") from ex
+
+
+def plain(value: Any) -> Any:
+    """Return a number without the type of its range, which no checkpoint may hold."""
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if isinstance(value, int) and type(value) is not bool else value

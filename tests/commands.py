@@ -3,21 +3,9 @@
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
-from shared.config import Config
-
 ROOT = Path(__file__).parents[1]
-
-
-def options(config: Config) -> list[str]:
-    """Return the command line that gives this config."""
-    return [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in asdict(config).items()
-        if value is not None
-    ]
 
 
 def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

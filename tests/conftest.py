@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.config import Config
+from shared.config import TrainConfig
 from shared.files import find_problems
 
 FULL_DATA = Path(os.environ.get("DATA_DIR", "data"))
@@ -49,10 +49,10 @@ def mnist_dir() -> Path:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Config:
+def small(tmp_path: Path) -> TrainConfig:
     """Return the options of a run of a second, on real digits."""
     return replace(
-        Config(),
+        TrainConfig(),
         dataset="mnist-5k",
         data_dir=tmp_path / "data",
         output_dir=tmp_path / "output",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import Config
-from tests.commands import ROOT, options
+from shared.config import TrainConfig
+from tests.commands import ROOT
 from tests.test_makefile import make
 from tests.test_mirror import tags
 
@@ -130,8 +130,8 @@ TINY = {
 
 @needs_venv
 @pytest.mark.parametrize("command", TINY)
-def test_a_command_works(small: Config, command: str) -> None:
-    arguments = " ".join([*options(small), *TINY[command]])
+def test_a_command_works(small: TrainConfig, command: str) -> None:
+    arguments = " ".join([*small.to_arguments(), *TINY[command]])
     process = make(ROOT, command.split()[1], f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout

@@ -14,17 +14,17 @@ import torch
 
 from lightning.train import LitAutoEncoder
 from plain_pytorch.train import PlainAutoEncoder
-from shared.config import Config
+from shared.config import TrainConfig
 from shared.files import DIGESTS
-from tests.commands import ROOT, finish, options, run, start
+from tests.commands import ROOT, finish, run, start
 
 HALVES = ["plain_pytorch", "lightning"]
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_run_says_and_leaves_what_it_should(small: Config, half: str) -> None:
-    status, stdout, stderr = run(f"{half}.train", *options(small))
+def test_a_run_says_and_leaves_what_it_should(small: TrainConfig, half: str) -> None:
+    status, stdout, stderr = run(f"{half}.train", *small.to_arguments())
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     assert "litlogger" not in stderr
@@ -59,11 +59,11 @@ def test_the_two_helps_differ_in_the_program_only() -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_nothing_is_overwritten(small: Config, half: str) -> None:
+def test_nothing_is_overwritten(small: TrainConfig, half: str) -> None:
     taken = small.output_dir / half / "train" / "version_0"
     taken.mkdir(parents=True)
     (taken / "mine.txt").write_text("keep")
-    assert run(f"{half}.train", *options(replace(small, max_epochs=1)))[0] == 0
+    assert run(f"{half}.train", *replace(small, max_epochs=1).to_arguments())[0] == 0
     assert [path.name for path in taken.iterdir()] == ["mine.txt"]
     assert (taken.parent / "version_1" / "checkpoints" / "best.ckpt").exists()
 
@@ -76,8 +76,8 @@ def assert_one_line(stderr: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_usage_errors_end_with_status_2(small: Config, half: str) -> None:
-    status, _, stderr = run(f"{half}.train", *options(small), "--batch-size", "0")
+def test_usage_errors_end_with_status_2(small: TrainConfig, half: str) -> None:
+    status, _, stderr = run(f"{half}.train", *small.to_arguments(), "--batch-size", "0")
     assert status == 2
     assert stderr.count("\n") == 1
     assert_one_line(stderr, "--batch-size: 0")
@@ -85,8 +85,8 @@ def test_usage_errors_end_with_status_2(small: Config, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_mnist_without_network_is_an_error(small: Config, half: str) -> None:
-    arguments = options(replace(small, dataset="mnist"))
+def test_mnist_without_network_is_an_error(small: TrainConfig, half: str) -> None:
+    arguments = replace(small, dataset="mnist").to_arguments()
     status, _, stderr = run(f"{half}.train", *arguments, **NO_NETWORK)
     assert status == 1
     assert_one_line(stderr, "mnist cannot be downloaded")
@@ -96,11 +96,11 @@ def test_mnist_without_network_is_an_error(small: Config, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_damaged_file_is_named(small: Config, half: str) -> None:
+def test_a_damaged_file_is_named(small: TrainConfig, half: str) -> None:
     path = small.data_dir / next(iter(DIGESTS["mnist"]))
     path.parent.mkdir(parents=True)
     path.write_text("<html>404</html>")
-    arguments = options(replace(small, dataset="mnist"))
+    arguments = replace(small, dataset="mnist").to_arguments()
     status, _, stderr = run(f"{half}.train", *arguments, **NO_NETWORK)
     assert status == 1
     assert_one_line(stderr, f"{path} is damaged")
@@ -108,8 +108,8 @@ def test_a_damaged_file_is_named(small: Config, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_model_too_large_for_the_memory(small: Config, half: str) -> None:
-    arguments = options(replace(small, hidden_dim=2**31 - 1))
+def test_a_model_too_large_for_the_memory(small: TrainConfig, half: str) -> None:
+    arguments = replace(small, hidden_dim=2**31 - 1).to_arguments()
     status, _, stderr = run(f"{half}.train", *arguments)
     assert status == 1
     assert_one_line(stderr, "out of memory: lower --hidden-dim")
@@ -117,16 +117,16 @@ def test_a_model_too_large_for_the_memory(small: Config, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_an_output_folder_that_cannot_be_made(small: Config, half: str) -> None:
+def test_an_output_folder_that_cannot_be_made(small: TrainConfig, half: str) -> None:
     small.output_dir.write_text("a file")
-    status, _, stderr = run(f"{half}.train", *options(small))
+    status, _, stderr = run(f"{half}.train", *small.to_arguments())
     assert status == 1
     assert_one_line(stderr, f"Not a directory: '{small.output_dir}")
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_loss_that_is_not_finite_stops_the_run(small: Config, half: str) -> None:
-    arguments = options(replace(small, learning_rate=1e30))
+def test_a_loss_that_is_not_finite_stops_the_run(small: TrainConfig, half: str) -> None:
+    arguments = replace(small, learning_rate=1e30).to_arguments()
     status, _, stderr = run(f"{half}.train", *arguments)
     assert status == 1
     assert_one_line(stderr, "the training loss is nan at step 1: lower --learning-rate")
@@ -135,10 +135,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(small: Config, half: str) -> No
 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_validation_loss_that_is_not_finite_stops_the_run(
-    small: Config, half: str
+    small: TrainConfig, half: str
 ) -> None:
     arguments = replace(small, learning_rate=1e30, limit_train_batches=1)
-    status, _, stderr = run(f"{half}.train", *options(arguments))
+    status, _, stderr = run(f"{half}.train", *arguments.to_arguments())
     assert status == 1
     assert_one_line(stderr, "the validation loss is nan at step 1")
     assert not list(small.output_dir.rglob("*.ckpt"))
@@ -149,9 +149,9 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
 def test_a_signal_ends_the_run_with_what_was_saved(
-    small: Config, half: str, sent: signal.Signals, status: int
+    small: TrainConfig, half: str, sent: signal.Signals, status: int
 ) -> None:
-    process = start(f"{half}.train", *options(replace(small, max_epochs=100_000)))
+    process = start(f"{half}.train", *replace(small, max_epochs=100_000).to_arguments())
     last = small.output_dir / half / "train" / "version_0" / "checkpoints" / "last.ckpt"
     while not last.exists() and process.poll() is None:
         time.sleep(0.05)
@@ -168,10 +168,12 @@ def test_a_signal_ends_the_run_with_what_was_saved(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
 def test_a_signal_that_reaches_the_workers_too(
-    small: Config, half: str, sent: signal.Signals, status: int
+    small: TrainConfig, half: str, sent: signal.Signals, status: int
 ) -> None:
     config = replace(small, num_workers=2, batch_size=4, limit_train_batches=None)
-    process = start(f"{half}.train", *options(replace(config, max_epochs=100_000)))
+    process = start(
+        f"{half}.train", *replace(config, max_epochs=100_000).to_arguments()
+    )
     last = small.output_dir / half / "train" / "version_0" / "checkpoints" / "last.ckpt"
     while not last.exists() and process.poll() is None:
         time.sleep(0.05)
@@ -206,7 +208,7 @@ def can_mount() -> bool:
 
 @pytest.mark.skipif(not can_mount(), reason="no right to mount a small disk")
 @pytest.mark.parametrize("half", HALVES)
-def test_a_full_disk_leaves_no_half_file(small: Config, half: str) -> None:
+def test_a_full_disk_leaves_no_half_file(small: TrainConfig, half: str) -> None:
     small.output_dir.mkdir()
     kept = small.output_dir.with_name("kept")
     # Room for one checkpoint of 1.2 MB, not for two. What is left is copied away,
@@ -215,7 +217,7 @@ def test_a_full_disk_leaves_no_half_file(small: Config, half: str) -> None:
         'mount -t tmpfs -o size=1800k tmpfs "$1" && output=$1 kept=$2 && shift 2'
         ' && "$@"; status=$?; cp -r "$output" "$kept"; exit $status'
     )
-    command = [sys.executable, "-m", f"{half}.train", *options(small)]
+    command = [sys.executable, "-m", f"{half}.train", *small.to_arguments()]
     process = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script, "sh", small.output_dir, kept, *command],
         cwd=ROOT,

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from compare.table import compare_results
-from shared.config import Config
-from tests.commands import finish, options, run, start
+from shared.config import TrainConfig
+from tests.commands import finish, run, start
 
 
-def test_both_halves_are_run_and_are_the_same(small: Config) -> None:
-    status, stdout, _ = run("compare", "train", *options(small))
+def test_both_halves_are_run_and_are_the_same(small: TrainConfig) -> None:
+    status, stdout, _ = run("compare", "train", *small.to_arguments())
     assert status == 0
     _, table = stdout.split("largest difference\n")
     _, *rows, seconds, verdict = [line.split() for line in table.splitlines()]
@@ -37,8 +37,10 @@ def test_both_halves_are_run_and_are_the_same(small: Config) -> None:
     ]
 
 
-def test_a_half_that_fails_ends_it_with_its_status(small: Config) -> None:
-    status, _, stderr = run("compare", *options(replace(small, learning_rate=1e30)))
+def test_a_half_that_fails_ends_it_with_its_status(small: TrainConfig) -> None:
+    status, _, stderr = run(
+        "compare", *replace(small, learning_rate=1e30).to_arguments()
+    )
     assert status == 1
     assert "the training loss is nan at step 1" in stderr
 
@@ -51,8 +53,8 @@ def test_usage_errors_are_one_line(arguments: list[str]) -> None:
     assert stderr.count("\n") == 1
 
 
-def test_ctrl_c_reaches_the_half_that_runs(small: Config) -> None:
-    arguments = options(replace(small, max_epochs=100_000))
+def test_ctrl_c_reaches_the_half_that_runs(small: TrainConfig) -> None:
+    arguments = replace(small, max_epochs=100_000).to_arguments()
     process = start("compare", *arguments)
     while process.poll() is None and not list(small.output_dir.rglob("last.ckpt")):
         time.sleep(0.05)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from lightning.train import LitAutoEncoder
 from plain_pytorch.train import PlainAutoEncoder
-from shared.config import Config
+from shared.config import TrainConfig
 from shared.data import EpochSampler
 from shared.model import AutoEncoder
 from tests.parity.halves import Ran, assert_same, run_half
 
 
-def run_both(config: Config) -> tuple[Ran, Ran]:
+def run_both(config: TrainConfig) -> tuple[Ran, Ran]:
     plain = run_half("plain_pytorch", "train", config, config.output_dir / "plain")
     lightning = run_half("lightning", "train", config, config.output_dir / "lightning")
     return plain, lightning
@@ -38,7 +38,9 @@ def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "batch_size", [64, 50]
 )  # 4,000 images: a short last batch, none
-def test_same_on_the_5000_digits(small: Config, seed: int, batch_size: int) -> None:
+def test_same_on_the_5000_digits(
+    small: TrainConfig, seed: int, batch_size: int
+) -> None:
     config = replace(
         small,
         seed=seed,
@@ -56,21 +58,23 @@ def test_same_on_the_5000_digits(small: Config, seed: int, batch_size: int) -> N
 
 
 @pytest.mark.usefixtures("dropout")
-def test_same_with_dropout(small: Config) -> None:
+def test_same_with_dropout(small: TrainConfig) -> None:
     assert_same(*run_both(replace(small, max_epochs=3)))
 
 
-def test_same_with_workers(small: Config) -> None:
+def test_same_with_workers(small: TrainConfig) -> None:
     assert_same(*run_both(replace(small, num_workers=2)))
 
 
-def test_same_on_full_mnist(small: Config, mnist_dir: Path) -> None:
+def test_same_on_full_mnist(small: TrainConfig, mnist_dir: Path) -> None:
     config = replace(small, dataset="mnist", data_dir=mnist_dir)
     assert_same(*run_both(replace(config, limit_train_batches=None, max_epochs=1)))
 
 
 @pytest.mark.slow
-def test_same_on_full_mnist_for_three_epochs(small: Config, mnist_dir: Path) -> None:
+def test_same_on_full_mnist_for_three_epochs(
+    small: TrainConfig, mnist_dir: Path
+) -> None:
     config = replace(
         small,
         dataset="mnist",
@@ -86,13 +90,13 @@ def test_same_on_full_mnist_for_three_epochs(small: Config, mnist_dir: Path) -> 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
 @pytest.mark.usefixtures("dropout")
-def test_same_on_a_gpu(small: Config) -> None:
+def test_same_on_a_gpu(small: TrainConfig) -> None:
     assert_same(*run_both(replace(small, accelerator="cuda")))
 
 
 @pytest.mark.parametrize("half", ["plain_pytorch", "lightning"])
 def test_of_two_means_equal_in_32_bits_the_first_is_best(
-    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+    small: TrainConfig, half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Validation losses of two batches of 50 in two epochs. The sums over the images
     # are one bit apart, the means over the 100 images only in 64 bits.
@@ -120,13 +124,13 @@ def test_of_two_means_equal_in_32_bits_the_first_is_best(
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
 
 
-def test_two_runs_of_one_half_are_the_same(small: Config) -> None:
+def test_two_runs_of_one_half_are_the_same(small: TrainConfig) -> None:
     first = run_half("plain_pytorch", "train", small, small.output_dir / "first")
     second = run_half("plain_pytorch", "train", small, small.output_dir / "second")
     assert_same(first, second)
 
 
-def test_another_seed_is_another_run(small: Config) -> None:
+def test_another_seed_is_another_run(small: TrainConfig) -> None:
     first = run_half("plain_pytorch", "train", small, small.output_dir / "first")
     other = replace(small, seed=small.seed + 1)
     second = run_half("plain_pytorch", "train", other, small.output_dir / "second")
@@ -146,7 +150,7 @@ class NeverZeroed(torch.optim.Adam):
 
 @pytest.mark.parametrize("half", MODELS)
 def test_a_forgotten_zero_grad_is_noticed(
-    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+    small: TrainConfig, half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         MODELS[half],
@@ -160,7 +164,7 @@ def test_a_forgotten_zero_grad_is_noticed(
 @pytest.mark.usefixtures("dropout")
 @pytest.mark.parametrize("half", MODELS)
 def test_a_forgotten_eval_mode_is_noticed(
-    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+    small: TrainConfig, half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MODELS[half], "eval", lambda model: model)
     with pytest.raises(AssertionError, match="evaluation at step 11"):
@@ -169,7 +173,7 @@ def test_a_forgotten_eval_mode_is_noticed(
 
 @pytest.mark.parametrize("half", MODELS)
 def test_another_order_is_noticed(
-    small: Config, half: str, monkeypatch: pytest.MonkeyPatch
+    small: TrainConfig, half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         # Epoch 0 comes out as ever, epoch 1 in the order of epoch 0.

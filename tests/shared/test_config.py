@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from shared.config import Config, Parser
+from shared.config import Parser, TrainConfig
 from shared.errors import UsageError
 
 
-def parse(*arguments: str) -> Config:
-    return Parser("program").parse_config(list(arguments))
+def parse(*arguments: str) -> TrainConfig:
+    return Parser("program", TrainConfig).parse_config(list(arguments))
 
 
 def test_defaults_are_those_of_the_tutorials() -> None:
     config = parse()
-    assert config == Config()
+    assert config == TrainConfig()
     assert (config.batch_size, config.learning_rate, config.seed) == (64, 1e-3, 42)
     assert (config.max_epochs, config.hidden_dim, config.latent_dim) == (3, 64, 3)
     assert config.data_dir == Path("data")
@@ -39,18 +39,18 @@ def test_every_option_can_be_given(tmp_path: Path) -> None:
         "limit_test_batches": 1,
         "threads": 2,
     }
-    assert list(given) == [option.name for option in fields(Config)]
+    assert given.keys() == {option.name for option in fields(TrainConfig)}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-    assert parse(*options) == Config(**given)
+    assert parse(*options) == TrainConfig(**given)
 
 
 def test_every_option_has_a_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse("--help")
     text = capsys.readouterr().out
-    for option in fields(Config):
+    for option in fields(TrainConfig):
         assert f"--{option.name.replace('_', '-')} " in text
-    assert text.count("default:") == len(fields(Config))
+    assert text.count("default:") == len(fields(TrainConfig))
 
 
 def test_a_checkpoint_may_hold_every_number() -> None:

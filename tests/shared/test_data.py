@@ -7,13 +7,13 @@ import torch
 from torch.utils.data import DistributedSampler, TensorDataset
 from torchvision import datasets, transforms
 
-from shared.config import Config
+from shared.config import TrainConfig
 from shared.data import EpochSampler, ImageDataset, MNISTData
 from shared.datasets import Images, load, load_5k
 
 
 @pytest.fixture
-def data(small: Config) -> MNISTData:
+def data(small: TrainConfig) -> MNISTData:
     data = MNISTData(small)
     data.prepare_data()
     data.setup("fit")
@@ -45,7 +45,9 @@ def test_every_pixel_value_is_as_torchvision_makes_it() -> None:
     assert torch.equal(images[0], to_tensor(pixels[0].unsqueeze(-1).numpy()))
 
 
-def test_full_mnist_is_split_55000_5000_10000(small: Config, mnist_dir: Path) -> None:
+def test_full_mnist_is_split_55000_5000_10000(
+    small: TrainConfig, mnist_dir: Path
+) -> None:
     data = MNISTData(replace(small, dataset="auto", data_dir=mnist_dir))
     data.prepare_data()
     data.setup("fit")
@@ -82,7 +84,9 @@ def test_no_image_is_in_two_parts(data: MNISTData) -> None:
     assert sorted(together) == sorted(digests(load_5k()))
 
 
-def test_a_run_ends_with_the_data_it_began_with(small: Config, mnist_dir: Path) -> None:
+def test_a_run_ends_with_the_data_it_began_with(
+    small: TrainConfig, mnist_dir: Path
+) -> None:
     data = MNISTData(replace(small, dataset="auto"))
     data.setup("fit")
     # Meanwhile somebody downloads MNIST into the folder.
@@ -92,7 +96,9 @@ def test_a_run_ends_with_the_data_it_began_with(small: Config, mnist_dir: Path) 
     assert len(data.test_set) == 500
 
 
-def test_the_split_does_not_depend_on_the_seed(small: Config, data: MNISTData) -> None:
+def test_the_split_does_not_depend_on_the_seed(
+    small: TrainConfig, data: MNISTData
+) -> None:
     other = MNISTData(replace(small, seed=7))
     other.setup("fit")
     assert torch.equal(other.val_set.images.pixels, data.val_set.images.pixels)
@@ -120,7 +126,7 @@ def test_loaders_leave_the_global_generator_alone(data: MNISTData) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_workers_bring_the_same_batches(small: Config, data: MNISTData) -> None:
+def test_workers_bring_the_same_batches(small: TrainConfig, data: MNISTData) -> None:
     other = MNISTData(replace(small, num_workers=2))
     other.setup("fit")
     ours, theirs = data.train_dataloader(), other.train_dataloader()

@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM end a run with the exit status that shells know: 130 and 143."""
+
+import signal
+import sys
+from types import FrameType
+
+waiting: list[int] = []
+"""The signals that are to end this process."""
+
+
+def exit_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM raise SystemExit, for whoever has something to close.
+
+    Not a KeyboardInterrupt, which a Trainer turns into exit status 1; it turns SIGTERM
+    into 0.
+    """
+    signal.signal(signal.SIGINT, exit_on_signal)
+    signal.signal(signal.SIGTERM, exit_on_signal)
+    signal.signal(signal.SIGALRM, exit_on_signal)  # a second try, see there
+
+
+def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
+    """End the process with the status by which a shell knows this signal."""
+    # From here on the end of a DataLoader's workers is no error.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if signal_number != signal.SIGALRM:
+        waiting.append(signal_number)
+    if is_fragile(frame):  # try again in a moment
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        return
+    # What is to be said and closed comes next: further signals would cut it short.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGINT, do_nothing)
+    signal.signal(signal.SIGTERM, do_nothing)
+    sys.exit(128 + waiting[0])
+
+
+def do_nothing(_signal_number: int, _frame: FrameType | None) -> None:
+    """Take a signal. SIG_IGN would let Python complain of one that is under way."""
+
+
+def is_fragile(frame: FrameType | None) -> bool:
+    """Return whether an exception raised here would be lost, or leave a lock behind.
+
+    So it is in __del__, in logging and threading, and while workers start or stop.
+    """
+    while frame:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
+        if name in ("__del__", "_shutdown_workers") or module in (
+            "logging",
+            "threading",
+        ):
+            return True
+        if name == "__init__" and module == "torch.utils.data.dataloader":
+            return True
+        frame = frame.f_back
+    return False
