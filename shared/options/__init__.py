@@ -1,0 +1,1 @@
+"""The options of single lessons, beside those that every run has."""
