@@ -128,7 +128,7 @@ class Resumable(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         if not self.config.no_checkpointing:
-            trainer.save_checkpoint(self.path)  # [checkpoint]
+            trainer.save_checkpoint(self.path, weights_only=False)  # [checkpoint]
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         hold_signals()  # [signal]
@@ -151,6 +151,7 @@ class Resumable(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self.rng_states = get_rng_states()
         self.save(trainer)
+        self.rng_states = None  # [exception] not in the test that follows
         release_signals()
 
     def on_exception(
@@ -173,9 +174,8 @@ class Resumable(pl.Callback):
         self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
     ) -> None:
         optimizer = model.configure_optimizers()["optimizer"]
-        check_same(
-            checkpoint, trainer.datamodule, optimizer, Path(str(trainer.ckpt_path))
-        )
+        path = Path(str(trainer.ckpt_path))
+        check_same(checkpoint, trainer.datamodule, optimizer, path)
         model.loss_sum, model.num_images = checkpoint["train_loss"]  # [mean]
         set_rng_states(checkpoint["rng_states"])  # [rng]
 

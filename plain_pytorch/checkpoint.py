@@ -59,6 +59,7 @@ class TrainState:
     model: PlainDecayingAutoEncoder
     optimizer: torch.optim.Optimizer
     scheduler: ExponentialLR
+    folder: Path
     position: Position = field(default_factory=Position)
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
     num_images: int = 0
@@ -82,13 +83,14 @@ class TrainState:
             "rng_states": self.rng_states,  # [rng]
         }
 
-    def load_state_dict(self, checkpoint: dict[str, Any], folder: Path) -> None:
+    def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
         """Go back to what was saved, by either half."""
         self.position = from_loops(checkpoint["loops"])  # [position]
         self.model.load_state_dict(checkpoint["state_dict"])
         self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
         self.scheduler.load_state_dict(checkpoint["lr_schedulers"][0])
-        self.best_k_models = from_callbacks(checkpoint["callbacks"], folder)  # [top_k]
+        callbacks = checkpoint["callbacks"]
+        self.best_k_models = from_callbacks(callbacks, self.folder)  # [top_k]
         self.loss_sum, self.num_images = checkpoint["train_loss"]  # [mean]
         set_rng_states(checkpoint["rng_states"])  # [rng]
 
@@ -101,26 +103,26 @@ def fit(
 ) -> TrainState:
     """Train to the last epoch, from the first or from where a checkpoint stands."""
     loaders = prepare(model, data, config)
-    state = TrainState(model, *model.configure_optimizers())
-    folder, about = run_dir / "checkpoints", describe(config, data)
+    optimizer, scheduler = model.configure_optimizers()
+    state = TrainState(model, optimizer, scheduler, run_dir / "checkpoints")
+    about = describe(config, data)
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:  # [resume]
         checkpoint = read_resumable(ckpt_path, config)
-        check_same(checkpoint, data, state.optimizer, ckpt_path)
-        state.load_state_dict(checkpoint, folder)
+        check_same(checkpoint, data, optimizer, ckpt_path)
+        state.load_state_dict(checkpoint)
 
     def save(name: str) -> None:
         if not config.no_checkpointing:  # [checkpoint]
             writer.flush()  # [log] a run that is killed keeps the points until here
-            write_checkpoint(folder / name, state.state_dict() | about)
+            write_checkpoint(state.folder / name, state.state_dict() | about)
 
     # [log] Points after the checkpoint, of a run that was killed, come again.
-    with SummaryWriter(
-        run_dir, purge_step=state.position.global_step or None
-    ) as writer:
+    purge_step = state.position.global_step or None
+    with SummaryWriter(run_dir, purge_step=purge_step) as writer:
         try:
             hold_signals()  # [signal]
-            train(state, *loaders, config, folder, writer, save)
+            run_epochs(state, *loaders, config, writer, save)
             save("last.ckpt")
             release_signals()
         except Exception:
@@ -130,12 +132,11 @@ def fit(
     return state
 
 
-def train(
+def run_epochs(
     state: TrainState,
     train_loader: DataLoader[Batch],
     val_loader: DataLoader[Batch],
     config: CheckpointConfig,
-    folder: Path,
     writer: SummaryWriter,
     save: Callable[[str], None],
 ) -> None:
@@ -187,18 +188,15 @@ def train(
             state.loss_sum, state.num_images = torch.zeros(()), 0
             position.epoch, position.batch_idx = epoch + 1, 0
             state.rng_states = get_rng_states()
-            keep_best(state, val_loss, config, folder, save)
+            if not config.no_checkpointing:
+                keep_best(state, val_loss, config.save_top_k, save)  # [top_k]
 
 
 def keep_best(
-    state: TrainState,
-    val_loss: float,
-    config: CheckpointConfig,
-    folder: Path,
-    save: Callable[[str], None],
+    state: TrainState, val_loss: float, k: int, save: Callable[[str], None]
 ) -> None:
     """Save an epoch that is one of the k best, and delete the one it displaces."""
-    best, k = state.best_k_models, config.save_top_k  # [top_k]
+    best = state.best_k_models
     worst = max(best, key=best.__getitem__, default="")
     full = len(best) == k
     if k == 0 or (full and val_loss >= best[worst]):
@@ -207,7 +205,7 @@ def keep_best(
     name = "best.ckpt" if k == 1 else f"epoch={epoch}-step={step}.ckpt"
     if full:
         del best[worst]
-    path = os.path.realpath(folder / name)
+    path = os.path.realpath(state.folder / name)
     best[path] = torch.tensor(val_loss)
     save(name)
     if full and worst != path:

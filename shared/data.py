@@ -3,6 +3,7 @@
 import hashlib
 import signal
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -131,8 +132,9 @@ class MNISTData:
         else:
             self.test_set = ImageDataset(images)
 
+    @cached_property
     def digest(self) -> str:
-        """Return a checksum of the images to learn from and of their order."""
+        """A checksum of the images to learn from and of their order."""
         digest = hashlib.sha256()
         for part in self.train_set.images:
             digest.update(part.numpy().tobytes())

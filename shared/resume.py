@@ -135,7 +135,7 @@ def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
     """
     return {
         "dataset": data.dataset_name,
-        "dataset_digest": data.digest(),
+        "dataset_digest": data.digest,
         "config": options_of(config),
     }
 
@@ -162,7 +162,7 @@ def check_same(
             f"{path} was trained on {checkpoint['dataset']}, and this is"
             f" {data.dataset_name}: give --dataset {checkpoint['dataset']}"
         )
-    if checkpoint["dataset_digest"] != data.digest():
+    if checkpoint["dataset_digest"] != data.digest:
         raise CheckpointError(
             f"{path} was trained on other images of {data.dataset_name} than those in"
             f" {data.config.data_dir}: give the --data-dir of then"
