@@ -15,12 +15,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared.command import report, run
+from shared.command import report, run, show_digit
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
 from shared.errors import require_finite
@@ -180,8 +180,13 @@ class Resumable(pl.Callback):
         set_rng_states(checkpoint["rng_states"])  # [rng]
 
 
-# 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing new: the Trainer calls validation_step and test_step.
+# 3. How to use the weights alone: the encoder, without all that has trained it.
+def load_encoder(path: Path) -> nn.Module:
+    """Return the encoder of a checkpoint, a bare nn.Sequential."""
+    model = LitDecayingAutoEncoder.load_from_checkpoint(
+        path, map_location="cpu", weights_only=True
+    )
+    return model.encoder
 
 
 # 4. Do it.
@@ -204,6 +209,8 @@ def main(config: CheckpointConfig, run_dir: Path) -> None:
     best_val_loss = best[path].item() if path else None
     test_loss = trainer.callback_metrics["test_loss"].item()
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
+    if path:
+        show_digit(load_encoder(Path(path)), data)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare, test
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
+from shared.command import report, run, show_digit
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
@@ -36,6 +36,7 @@ from shared.lightning_format import (
     to_callbacks,
     to_loops,
 )
+from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
 from shared.resume import check_same, describe, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
@@ -212,8 +213,20 @@ def keep_best(
         Path(worst).unlink(missing_ok=True)
 
 
-# 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing new: plain_pytorch/train.py has it.
+# 3. How to use the weights alone: the encoder, without all that has trained it.
+def load_encoder(path: Path) -> nn.Module:
+    """Return the encoder of a checkpoint, a bare nn.Sequential."""
+    checkpoint = read_checkpoint(path)
+    sizes = checkpoint["hyper_parameters"]
+    encoder = AutoEncoder(sizes["hidden_dim"], sizes["latent_dim"]).encoder
+    prefix = "encoder."  # with it, strict=False would load nothing, without a word
+    weights = {
+        name.removeprefix(prefix): weight
+        for name, weight in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    encoder.load_state_dict(weights)
+    return encoder
 
 
 # 4. Do it.
@@ -232,6 +245,8 @@ def main(config: CheckpointConfig, run_dir: Path) -> None:
     test_loss = test(model, data, config, run_dir, state.position.global_step)
     best_val_loss = best[path].item() if path else None
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
+    if path:
+        show_digit(load_encoder(Path(path)), data)
 
 
 if __name__ == "__main__":

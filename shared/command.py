@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import get_type_hints
 
 import torch
+from torch import nn
 
 from shared.config import AnyConfig, Parser
+from shared.data import MNISTData
 from shared.errors import UserError
 from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals
@@ -66,3 +68,12 @@ def report(
     print(f"test loss             {test_loss:.6f}")
     print(f"checkpoints           {run_dir / 'checkpoints'}")
     print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+
+
+def show_digit(encoder: nn.Module, data: MNISTData) -> None:
+    """Print what an encoder makes of the first test image, once data is set up."""
+    images, labels = data.test_set.__getitems__([0])
+    with torch.no_grad():
+        embedding = encoder(images.flatten(1))
+    numbers = ", ".join(f"{number:.4f}" for number in embedding[0].tolist())
+    print(f"the encoder alone     sees a {labels.item()} as ({numbers})")
