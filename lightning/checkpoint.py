@@ -74,47 +74,6 @@ class LitResumableMNIST(LitMNIST):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def make_trainer(
-    config: CheckpointConfig, run_dir: Path, global_step: int
-) -> pl.Trainer:
-    """Return a Trainer, which has the loops."""
-    checkpoints = run_dir / "checkpoints"
-    callbacks = [
-        TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
-        Resumable(config, checkpoints / "last.ckpt"),
-    ]
-    if not config.no_checkpointing:
-        best = ModelCheckpoint(  # [top_k]
-            checkpoints,
-            filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
-            monitor="val_loss",
-            save_top_k=config.save_top_k,
-            enable_version_counter=False,  # a resumed run writes its own file again
-        )
-        callbacks.append(best)
-    return pl.Trainer(
-        accelerator="cuda" if config.use_cuda else "cpu",  # [device]
-        devices=1,
-        deterministic=config.use_cuda,  # [deterministic]
-        max_epochs=config.max_epochs,  # [epochs]
-        limit_train_batches=config.limit_train_batches,  # [limit]
-        limit_val_batches=config.limit_val_batches,
-        limit_test_batches=config.limit_test_batches,
-        log_every_n_steps=LOG_EVERY_N_STEPS,  # [log]
-        logger=TensorBoardLogger(
-            run_dir.parent,
-            name="",
-            version=run_dir.name,
-            default_hp_metric=False,
-            # [log] Points after the checkpoint, of a run that was killed, come again.
-            purge_step=global_step or None,
-        ),
-        enable_checkpointing=not config.no_checkpointing,  # [checkpoint]
-        plugins=[AtomicCheckpointIO()],
-        callbacks=callbacks,
-    )
-
-
 class Resumable(pl.Callback):
     """Saves what a Trainer leaves out, and where a step is done, logging too.
 
@@ -125,6 +84,25 @@ class Resumable(pl.Callback):
     def __init__(self, config: CheckpointConfig, path: Path) -> None:
         self.config, self.path = config, path
         self.rng_states: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint |= describe(self.config, trainer.datamodule)
+        checkpoint["train_loss"] = [model.loss_sum, model.num_images]  # [mean]
+        checkpoint["rng_states"] = self.rng_states  # [rng]
+        # [position] Resumed inside of a step, a Trainer would log all others one late.
+        position = from_loops(checkpoint["loops"])
+        checkpoint["epoch"], checkpoint["loops"] = position.epoch, to_loops(position)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        optimizer = model.configure_optimizers()["optimizer"]
+        path = Path(str(trainer.ckpt_path))
+        check_same(checkpoint, trainer.datamodule, optimizer, path)
+        model.loss_sum, model.num_images = checkpoint["train_loss"]  # [mean]
+        set_rng_states(checkpoint["rng_states"])  # [rng]
 
     def save(self, trainer: pl.Trainer) -> None:
         if not self.config.no_checkpointing:
@@ -160,24 +138,48 @@ class Resumable(pl.Callback):
         if self.rng_states and isinstance(exception, Exception):  # [exception]
             self.save(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint |= describe(self.config, trainer.datamodule)
-        checkpoint["train_loss"] = [model.loss_sum, model.num_images]  # [mean]
-        checkpoint["rng_states"] = self.rng_states  # [rng]
-        # [position] Resumed inside of a step, a Trainer would log all others one late.
-        position = from_loops(checkpoint["loops"])
-        checkpoint["epoch"], checkpoint["loops"] = position.epoch, to_loops(position)
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
-    ) -> None:
-        optimizer = model.configure_optimizers()["optimizer"]
-        path = Path(str(trainer.ckpt_path))
-        check_same(checkpoint, trainer.datamodule, optimizer, path)
-        model.loss_sum, model.num_images = checkpoint["train_loss"]  # [mean]
-        set_rng_states(checkpoint["rng_states"])  # [rng]
+def make_trainer(
+    config: CheckpointConfig, run_dir: Path, global_step: int
+) -> pl.Trainer:
+    """Return a Trainer, which has the loops."""
+    # Unasked, it calls train() and eval() [mode]; for every batch [zero_grad],
+    # [backward] and [step]; and after every epoch step() of the scheduler [schedule].
+    checkpoints = run_dir / "checkpoints"
+    callbacks = [
+        TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+        Resumable(config, checkpoints / "last.ckpt"),
+    ]
+    if not config.no_checkpointing:
+        best = ModelCheckpoint(  # [top_k]
+            checkpoints,
+            filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
+            monitor="val_loss",
+            save_top_k=config.save_top_k,
+            enable_version_counter=False,  # a resumed run writes its own file again
+        )
+        callbacks.append(best)
+    return pl.Trainer(
+        accelerator="cuda" if config.use_cuda else "cpu",  # [device]
+        devices=1,
+        deterministic=config.use_cuda,  # [deterministic]
+        max_epochs=config.max_epochs,  # [epochs]
+        limit_train_batches=config.limit_train_batches,  # [limit]
+        limit_val_batches=config.limit_val_batches,
+        limit_test_batches=config.limit_test_batches,
+        log_every_n_steps=LOG_EVERY_N_STEPS,  # [log]
+        logger=TensorBoardLogger(
+            run_dir.parent,
+            name="",
+            version=run_dir.name,
+            default_hp_metric=False,
+            # [log] Points after the checkpoint, of a run that was killed, come again.
+            purge_step=global_step or None,
+        ),
+        enable_checkpointing=not config.no_checkpointing,  # [checkpoint]
+        plugins=[AtomicCheckpointIO()],
+        callbacks=callbacks,
+    )
 
 
 # 3. How to use the weights alone: the encoder, without all that has trained it.

@@ -103,7 +103,7 @@ def fit(
     run_dir: Path,
 ) -> TrainState:
     """Train to the last epoch, from the first or from where a checkpoint stands."""
-    loaders = prepare(model, data, config)
+    loaders = prepare(model, data, config)  # [device] [deterministic]
     optimizer, scheduler = model.configure_optimizers()
     state = TrainState(model, optimizer, scheduler, run_dir / "checkpoints")
     about = describe(config, data)
