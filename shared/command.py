@@ -74,13 +74,14 @@ def new_run_dir(parent: Path) -> Path:
 
 
 def say_what_is_saved(run_dir: Path) -> None:
-    """Say on stderr which checkpoints a run leaves; remove its folders if empty.
+    """Say on stderr which files a run leaves; remove its folders if empty.
 
     The line begins anew, below a progress bar that may stand there.
     """
-    checkpoints = sorted(run_dir.glob("checkpoints/*.ckpt"))
-    if checkpoints:
-        print("\nsaved so far:", *checkpoints, file=sys.stderr)
+    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png")
+    saved = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
+    if saved:
+        print("\nsaved so far:", *saved, file=sys.stderr)
     elif any(run_dir.iterdir()):
         print("\nno checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
     else:
@@ -96,3 +97,15 @@ def report(run_dir: Path, dataset: str, best_val_loss: float, test_loss: float) 
     print(f"test loss             {test_loss:.6f}")
     print(f"checkpoints           {run_dir / 'checkpoints'}")
     print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+
+
+def report_evaluation(
+    run_dir: Path, ckpt_path: Path, trained_on: str, dataset: str, test_loss: float
+) -> None:
+    """Print the end of an evaluation: of which checkpoint, on what, and the files."""
+    other = "" if trained_on == dataset else f" (the checkpoint is of {trained_on})"
+    print(f"checkpoint            {ckpt_path}")
+    print(f"data set              {dataset}{other}")
+    print(f"test loss             {test_loss:.6f}")
+    print(f"pictures, embeddings  {run_dir}")
+    print(f"in TensorBoard        tensorboard --logdir {run_dir.parents[2]}")
