@@ -1,5 +1,6 @@
 """Any image file becomes a digit as MNIST has them, or one clear line."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -24,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 def digit() -> Pixels:
     """Return a real digit, (28, 28), whose darkest pixel is 0 and brightest 255."""
     pixels = load_5k().pixels
-    return pixels[(pixels.amax(dim=(1, 2)) == 255).nonzero()[0].item()].numpy()
+    return pixels[pixels.amax(dim=(1, 2)) == 255][0].numpy()
 
 
 def read(path: Path) -> Tensor:
@@ -132,8 +133,6 @@ def truncated() -> bytes:
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
     """Return an image file."""
-    import io
-
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()

@@ -34,7 +34,7 @@ def test_the_newest_of_both_halves_and_all_lessons(tmp_path: Path) -> None:
 
 def test_without_a_checkpoint_one_is_told_to_train(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "not there"):
-        with pytest.raises(UserError, match="no best.ckpt .* train first"):
+        with pytest.raises(UserError, match=r"no best\.ckpt .* train first"):
             newest_best(folder)
 
 
