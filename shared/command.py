@@ -83,7 +83,7 @@ def say_what_is_saved(run_dir: Path) -> None:
     if saved:
         print("\nsaved so far:", *saved, file=sys.stderr)
     elif any(run_dir.iterdir()):
-        print("\nno checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
+        print("\nnothing saved yet but logs, in", run_dir, file=sys.stderr)
     else:
         for folder in (run_dir, run_dir.parent, run_dir.parents[1]):
             if not any(folder.iterdir()):

@@ -212,6 +212,9 @@ def test_a_refusal_is_one_line_and_leaves_no_folder(
 def test_an_evaluation_that_is_cut_short_says_what_is_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "events.out").touch()
+    say_what_is_saved(tmp_path)
+    assert capsys.readouterr().err == f"\nnothing saved yet but logs, in {tmp_path}\n"
     (tmp_path / "embeddings.npz").touch()
     (tmp_path / "reconstructions.png").touch()
     say_what_is_saved(tmp_path)

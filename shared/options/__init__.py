@@ -1,1 +1,1 @@
-"""The options of the lessons that have more than those of every run or training."""
+"""The options of single lessons, beside those that every run has."""
