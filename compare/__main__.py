@@ -9,6 +9,7 @@ import importlib
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tabulate import tabulate
@@ -18,8 +19,10 @@ from compare.table import compare_results
 from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
 from shared.errors import UsageError
+from shared.options.evaluate import EvaluateConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
+from shared.trained import newest_best
 
 ROOT = Path(__file__).parents[1]
 HALVES = ("plain_pytorch", "lightning")
@@ -57,6 +60,9 @@ def main() -> int:
     twin = importlib.import_module(f"plain_pytorch.{lesson}")
     parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
     config = parser.parse_config(arguments)
+    if isinstance(config, EvaluateConfig) and config.ckpt_path is None:
+        # The halves would look for it among their own runs, which are below run_dir.
+        config = replace(config, ckpt_path=newest_best(config.output_dir))
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]

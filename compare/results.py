@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -11,13 +13,11 @@ from torch import Tensor
 def read_results(run_dir: Path) -> dict[str, Tensor]:
     """Return the numbers that a finished run has left, by name.
 
-    For every TensorBoard tag a table, (points, 2) of float64, of steps and values; for
-    every weight in the last checkpoint the weight; and in one dimension of float64 all
-    numbers of `optimizer`, its state, and of `best.ckpt`, the weights that did best in
-    validation with their epoch and step.
+    For every TensorBoard tag a table, (points, 2) of float64, of steps and values; and
+    what `read_training` or, of a run that trains nothing, `read_evaluation` returns.
 
     Raises:
-        FileNotFoundError: the run has saved no checkpoint.
+        FileNotFoundError: the run has saved neither checkpoints nor embeddings.
     """
     events = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
     curves = {
@@ -27,13 +27,34 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
         )
         for tag in events.Tags()["scalars"]
     }
+    evaluated = (run_dir / "embeddings.npz").exists()
+    saved = read_evaluation(run_dir) if evaluated else read_training(run_dir)
+    return {**curves, **saved}
+
+
+def read_evaluation(run_dir: Path) -> dict[str, Tensor]:
+    """Return the arrays of embeddings.npz, and the pixels of every PNG file."""
+    with np.load(run_dir / "embeddings.npz") as arrays:
+        embeddings = {name: torch.from_numpy(arrays[name]) for name in arrays}
+    pictures = {
+        path.name: torch.from_numpy(np.array(Image.open(path)))
+        for path in sorted(run_dir.glob("*.png"))
+    }
+    return {**embeddings, **pictures}
+
+
+def read_training(run_dir: Path) -> dict[str, Tensor]:
+    """Return every weight of the last checkpoint, by name, and two rows of numbers.
+
+    In one dimension of float64 all numbers of `optimizer`, its state, and of
+    `best.ckpt`, the weights that did best in validation with their epoch and step.
+    """
     last, best = (
         torch.load(run_dir / "checkpoints" / name, "cpu", weights_only=True)
         for name in ("last.ckpt", "best.ckpt")
     )
     kept = [best["state_dict"], best["epoch"], best["global_step"]]
     return {
-        **curves,
         **last["state_dict"],
         "optimizer": torch.cat([*numbers(last["optimizer_states"])]),
         "best.ckpt": torch.cat([*numbers(kept)]),

@@ -43,7 +43,7 @@ def compare_quantity(name: str, plain: Tensor | None, lightning: Tensor | None) 
     if plain.shape != lightning.shape:
         sizes = f"sizes {[*plain.shape]} and {[*lightning.shape]}"
         return Row(name, *shown, sizes, same=False)
-    difference = (plain - lightning).abs().max().item()
+    difference = (plain.double() - lightning.double()).abs().max().item()
     return Row(name, *shown, f"{difference:.3g}", same=torch.equal(plain, lightning))
 
 
@@ -52,4 +52,4 @@ def show(numbers: Tensor | None) -> str:
     if numbers is None:
         return "-"
     is_curve = numbers.dim() == 2 and numbers.dtype == torch.float64
-    return f"{numbers[-1, 1] if is_curve else numbers.norm():.9g}"
+    return f"{numbers[-1, 1] if is_curve else numbers.double().norm():.9g}"

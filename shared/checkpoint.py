@@ -44,16 +44,26 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
             f"{path} cannot be written: {', '.join(sorted(unsafe))} could not be loaded"
             " without running code; store numbers, text and tensors instead"
         )
+    try:
+        write_whole(path, buffer.getbuffer())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file under a temporary name, and rename it when it is whole.
+
+    Raises:
+        OSError: the file cannot be written. What stood at `path` is as it was.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())  # or a power cut may leave an empty file
         temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         with contextlib.suppress(OSError):  # the folder itself may be gone
             temporary.unlink()

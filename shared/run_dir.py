@@ -32,15 +32,16 @@ def newest_run_dir(parent: Path) -> Path | None:
 
 
 def say_what_is_saved(run_dir: Path) -> None:
-    """Say on stderr which checkpoints a run leaves; remove its folders if empty.
+    """Say on stderr which files a run leaves; remove its folders if empty.
 
     The line begins anew, below a progress bar that may stand there.
     """
-    checkpoints = sorted(run_dir.glob("checkpoints/*.ckpt"))
-    if checkpoints:
-        print("\nsaved so far:", *checkpoints, file=sys.stderr)
+    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png")
+    saved = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
+    if saved:
+        print("\nsaved so far:", *saved, file=sys.stderr)
     elif any(run_dir.iterdir()):
-        print("\nno checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
+        print("\nnothing saved yet but logs, in", run_dir, file=sys.stderr)
     else:
         for folder in (run_dir, run_dir.parent, run_dir.parents[1]):
             if not any(folder.iterdir()):

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.config import TrainConfig
 from tests.commands import ROOT
@@ -59,7 +60,7 @@ def test_every_command_is_known() -> None:
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
     assert len(with_python) == 6
-    assert set(COMMANDS) == elsewhere | {*TINY} | with_python
+    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
@@ -153,6 +154,28 @@ def test_a_command_works(small: TrainConfig, command: str) -> None:
     process = make(ROOT, target, *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout
+
+
+EVALUATE = [
+    "make plain LESSON=evaluate",
+    'make lightning LESSON=evaluate ARGS="--image my_digit.jpg"',
+]
+
+
+@needs_venv
+@pytest.mark.parametrize("command", EVALUATE)
+def test_a_command_after_a_training_works(small: TrainConfig, command: str) -> None:
+    trained = make(ROOT, "plain", f"ARGS={' '.join(small.to_arguments())}")
+    assert trained.returncode == 0, trained.stderr
+    image = small.output_dir / "my_digit.jpg"
+    Image.new("L", (40, 60), 255).save(image)
+    arguments = [f"--output-dir={small.output_dir}", "--accelerator=cpu"]
+    if "--image" in command:
+        arguments.append(f"--image={image}")
+    half = command.split()[1]
+    process = make(ROOT, half, "LESSON=evaluate", f"ARGS={' '.join(arguments)}")
+    assert process.returncode == 0, process.stderr
+    assert "test loss" in process.stdout
 
 
 @needs_venv
