@@ -69,10 +69,10 @@ class ScheduledAutoEncoder(PlainAutoEncoder):
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def fit(
     model: ScheduledAutoEncoder, data: MNISTData, config: CallbacksConfig, run_dir: Path
-) -> tuple[int, int, float]:
+) -> tuple[ScheduledAutoEncoder, int, int, float]:
     """Train until the last epoch or an early stop, validate after every epoch.
 
-    Returns the steps and the epochs it took, and the best val_loss.
+    Returns the model that was validated, the steps and epochs, and the best val_loss.
     """
     rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
     if rank == "0":
@@ -177,8 +177,9 @@ def fit(
         # [swa] Not validated, in no other checkpoint, and lost if training stops early:
         # prefer ema or mean, which are none of that.
         checkpoint["state_dict"] = averaged.module.state_dict()
+        checkpoint["epoch"] = epoch + 1  # it is over now
         write_checkpoint(run_dir / "checkpoints" / "swa.ckpt", checkpoint)
-    return global_step, epoch + 1, best_val_loss
+    return kept, global_step, epoch + 1, best_val_loss
 
 
 class EarlyStopping:
@@ -251,7 +252,7 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
         config.hidden_dim, config.latent_dim, config.learning_rate, config.lr_scheduler
     )
     data = MNISTData(config)
-    global_step, epochs, best_val_loss = fit(model, data, config, run_dir)
+    model, global_step, epochs, best_val_loss = fit(model, data, config, run_dir)
     kept = run_dir / "checkpoints" / "best.ckpt"
     if config.weight_averaging == "swa" and epochs == config.max_epochs:
         kept = run_dir / "checkpoints" / "swa.ckpt"
