@@ -165,7 +165,7 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
     trainer.fit(model, datamodule=data)
     epochs = trainer.current_epoch
     kept = run_dir / "checkpoints" / "best.ckpt"
-    if config.weight_averaging == "swa" and epochs == config.max_epochs:
+    if config.weight_averaging == "swa" and epochs >= config.max_epochs:
         # [swa] Not validated, in no other checkpoint, and lost if training stops early:
         # prefer WeightAveraging, which is none of that.
         kept = run_dir / "checkpoints" / "swa.ckpt"

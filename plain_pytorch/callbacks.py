@@ -254,7 +254,7 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
     data = MNISTData(config)
     model, global_step, epochs, best_val_loss = fit(model, data, config, run_dir)
     kept = run_dir / "checkpoints" / "best.ckpt"
-    if config.weight_averaging == "swa" and epochs == config.max_epochs:
+    if config.weight_averaging == "swa" and epochs >= config.max_epochs:
         kept = run_dir / "checkpoints" / "swa.ckpt"
     load_weights(model, read_checkpoint(kept), kept)
     test_loss = test(model, data, config, run_dir, global_step, epochs)
