@@ -48,7 +48,8 @@ class LitScheduledAutoEncoder(LitAutoEncoder):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         loss = self.reconstruction_loss(images)
-        self.log("val_loss", loss, prog_bar=True)  # what nan means says EarlyStopping
+        # No require_finite here: what nan means, EarlyStopping says.
+        self.log("val_loss", loss, prog_bar=True)
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -78,10 +79,10 @@ class LitScheduledAutoEncoder(LitAutoEncoder):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def callbacks_for(config: CallbacksConfig) -> list[pl.Callback]:
-    """Return what a Trainer does besides; the loop is that of `train`, unchanged."""
-    # Its ideas are all there: [download] [device] [deterministic] [shuffle] [epochs]
-    # [limit] [mode] [zero_grad] [backward] [step] [mean] [log] [progress] [finite]
-    # [checkpoint].
+    """Return what the Trainer of `train` is to do besides."""
+    # Its loop stays as it is, and with it [download] [device] [deterministic]
+    # [epochs] [limit] [shuffle] [mode] [finite] [zero_grad] [backward] [step] [mean]
+    # [log] [progress] [checkpoint].
     callbacks = [
         EarlyStopping(  # [early_stop]
             "val_loss",
@@ -102,7 +103,8 @@ def callbacks_for(config: CallbacksConfig) -> list[pl.Callback]:
         case "swa":
             # [swa] It takes the weights in as an epoch begins, torch's recipe when it
             # is over: so the last epoch's are never in this mean, and those from before
-            # the first are.
+            # the first are. mean follows the recipe. With BatchNorm layers, this one
+            # adds an epoch for their statistics, and in it a step of the optimizer.
             swa = StochasticWeightAveraging(config.swa_lrs, config.swa_epoch_start)
             callbacks.append(swa)
     return callbacks
@@ -135,8 +137,8 @@ class ReconstructionPictures(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.images = next(iter(trainer.datamodule.val_dataloader()))[0][:8]
 
-    # Callbacks are called in the order of their list: this one comes before the one
-    # that averages, and takes the weights of the validation out of the model.
+    # Callbacks are called in the order of their list. So this one has to stand before
+    # WeightAveraging, whose hook takes the average out of the model again.
     def on_validation_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
@@ -166,8 +168,8 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
     epochs = trainer.current_epoch
     kept = run_dir / "checkpoints" / "best.ckpt"
     if config.weight_averaging == "swa" and epochs >= config.max_epochs:
-        # [swa] Not validated, in no other checkpoint, and lost if training stops early:
-        # prefer WeightAveraging, which is none of that.
+        # [swa] A Trainer neither validates this average nor keeps it as best or last,
+        # and an early stop loses it. Prefer WeightAveraging, which it does validate.
         kept = run_dir / "checkpoints" / "swa.ckpt"
         trainer.save_checkpoint(kept)
     # With test(ckpt_path=kept), WeightAveraging would put back what is not averaged.

@@ -49,7 +49,8 @@ class ScheduledAutoEncoder(PlainAutoEncoder):
         self, hidden_dim: int, latent_dim: int, learning_rate: float, lr_scheduler: str
     ) -> None:
         super().__init__(hidden_dim, latent_dim, learning_rate)
-        self.hparams["lr_scheduler"] = lr_scheduler  # type: ignore[assignment]
+        hparams: Any = self.hparams
+        hparams["lr_scheduler"] = lr_scheduler
 
     def configure_scheduler(
         self, optimizer: torch.optim.Optimizer, max_epochs: int, max_steps: int
@@ -103,9 +104,10 @@ def fit(
             if config.weight_averaging == "swa" and epoch + 1 >= config.swa_epoch_start:
                 # [swa] Lightning takes the weights in as an epoch begins, torch's
                 # recipe when it is over: so the last epoch's are never in this mean,
-                # and those from before the first are.
+                # and those from before the first are. mean follows the recipe.
                 averaged.update_parameters(model)
                 if epoch + 1 == config.swa_epoch_start:
+                    # As Lightning says it; neither number moves the learning rate.
                     optimizer.param_groups[0]["initial_lr"] = config.swa_lrs
                     scheduler = SWALR(
                         optimizer, config.swa_lrs, last_epoch=config.max_epochs
@@ -142,6 +144,7 @@ def fit(
                 averaged.update_parameters(model)  # [average]
 
             limit = config.limit_val_batches
+            # No require_finite here: what nan means, early stopping says.
             val_loss = evaluate(kept, kept.validation_step, val_loader, limit)
             if (epoch + 1) % config.every_n_epochs == 0:  # [picture]
                 with torch.no_grad():
@@ -161,21 +164,20 @@ def fit(
                 "hyper_parameters": model.hparams,
                 "dataset": data.dataset_name,
             }
-            if is_validated:  # [average] to go on from here takes both
+            if is_validated:  # [average] a resumed run needs both
                 checkpoint["current_model_state"] = model.state_dict()
                 checkpoint["averaging_state"] = {"n_averaged": averaged.n_averaged}
-            if epoch == 0 or val_loss < best_val_loss:  # the first is, even if nan
+            if epoch == 0 or val_loss < best_val_loss:  # the first is best, nan or not
                 best_val_loss = inf if isnan(val_loss) else val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
             write_checkpoint(run_dir / "checkpoints" / "last.ckpt", checkpoint)
-            stop = early_stopping.should_stop(torch.tensor(val_loss))  # [early_stop]
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(val_loss)  # [interval] after validation, which it needs
-            if stop:
-                break
+            if early_stopping.should_stop(torch.tensor(val_loss)):
+                break  # [early_stop]
     if config.weight_averaging == "swa" and epoch + 1 == config.max_epochs:
-        # [swa] Not validated, in no other checkpoint, and lost if training stops early:
-        # prefer ema or mean, which are none of that.
+        # [swa] Lightning neither validates this average nor keeps it as best or last,
+        # and an early stop loses it. Prefer ema or mean, which it does validate.
         checkpoint["state_dict"] = averaged.module.state_dict()
         checkpoint["epoch"] = epoch + 1  # it is over now
         write_checkpoint(run_dir / "checkpoints" / "swa.ckpt", checkpoint)
@@ -183,10 +185,10 @@ def fit(
 
 
 class EarlyStopping:
-    """Says after each validation whether to stop.
+    """Says after each validation whether to stop, as Lightning's does.
 
-    Computes in the 32 bits of the loss: in Python's 64, 0.7 as a loss is below 0.7 as
-    a threshold.
+    It compares in the 32 bits of the loss: in the 64 of a Python float, a loss of 0.7
+    is below a threshold of 0.7.
     """
 
     def __init__(self, config: CallbacksConfig) -> None:

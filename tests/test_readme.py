@@ -125,6 +125,12 @@ TINY = {
     'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
     "make lightning ARGS=--help": ["--help"],
     "make bench": [],
+    'make plain LESSON=callbacks ARGS="--max-epochs 10 --lr-scheduler cosine"': [
+        "--lr-scheduler=cosine"
+    ],
+    'make lightning LESSON=callbacks ARGS="--weight-averaging ema --patience 5"': [
+        "--weight-averaging=ema"
+    ],
 }
 
 
@@ -132,7 +138,8 @@ TINY = {
 @pytest.mark.parametrize("command", TINY)
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    process = make(ROOT, command.split()[1], f"ARGS={arguments}")
+    lesson = re.findall(r"LESSON=\w+", command)
+    process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout
 

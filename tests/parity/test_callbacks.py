@@ -330,7 +330,6 @@ def test_a_trainer_that_averages_tests_what_is_not_averaged(
     config = replace(options, weight_averaging="ema", max_epochs=1)
     model = LitScheduledAutoEncoder(64, 3, 1e-3, "none")
     data = LitMNIST(config)
-    config.output_dir.mkdir()
     trainer = make_trainer(config, config.output_dir, *callbacks_for(config))
     trainer.fit(model, datamodule=data)
     best = config.output_dir / "checkpoints" / "best.ckpt"
@@ -338,6 +337,19 @@ def test_a_trainer_that_averages_tests_what_is_not_averaged(
     checkpoint = load(config.output_dir, "best.ckpt")
     assert same_state(model.state_dict(), checkpoint["current_model_state"])
     assert not same_state(model.state_dict(), checkpoint["state_dict"])
+
+
+def test_lightnings_swa_that_never_begins_ends_untrained(
+    options: CallbacksConfig,
+) -> None:
+    """Why the configuration refuses it."""
+    config = replace(options, max_epochs=1)
+    model = LitScheduledAutoEncoder(64, 3, 1e-3, "none")
+    untrained = copy.deepcopy(model.state_dict())
+    swa = pl.callbacks.StochasticWeightAveraging(1e-3, swa_epoch_start=2)
+    trainer = make_trainer(config, config.output_dir, swa)
+    trainer.fit(model, datamodule=LitMNIST(config))
+    assert same_state(model.state_dict(), untrained)
 
 
 def test_a_picture_every_second_epoch(options: CallbacksConfig) -> None:
