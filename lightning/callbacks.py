@@ -137,11 +137,11 @@ class ReconstructionPictures(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.images = next(iter(trainer.datamodule.val_dataloader()))[0][:8]
 
-    # Callbacks are called in the order of their list. So this one has to stand before
-    # WeightAveraging, whose hook takes the average out of the model again.
     def on_validation_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
+        # Callbacks are called in the order of their list. So this one has to stand
+        # before WeightAveraging, whose hook takes the average out of the model again.
         if trainer.sanity_checking:
             return
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -171,7 +171,7 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
         # [swa] A Trainer neither validates this average nor keeps it as best or last,
         # and an early stop loses it. Prefer WeightAveraging, which it does validate.
         kept = run_dir / "checkpoints" / "swa.ckpt"
-        trainer.save_checkpoint(kept)
+        trainer.save_checkpoint(kept, weights_only=False)
     # With test(ckpt_path=kept), WeightAveraging would put back what is not averaged.
     load_weights(model, read_checkpoint(kept), kept)
     trainer.test(model, datamodule=data)
