@@ -314,13 +314,9 @@ def test_with_batch_norm_swa_takes_another_step(
     assert load(config.output_dir, "swa.ckpt")["epoch"] == 3
 
 
-@pytest.mark.parametrize("lr_scheduler", ["step", "plateau"])
-def test_swa_takes_over_from_a_schedule(
-    options: CallbacksConfig, lr_scheduler: Any
-) -> None:
-    assert_both_same(
-        replace(options, weight_averaging="swa", lr_scheduler=lr_scheduler)
-    )
+def test_swa_takes_over_from_a_schedule(options: CallbacksConfig) -> None:
+    config = replace(options, weight_averaging="swa", max_epochs=3)
+    assert_both_same(replace(config, lr_scheduler="plateau"))
 
 
 def test_a_trainer_that_averages_tests_what_is_not_averaged(
@@ -368,13 +364,13 @@ EVERYTHING: dict[str, Any] = {
     "min_delta": 0.03,
     "stopping_threshold": 1e-6,
     "every_n_epochs": 3,
-    "max_epochs": 12,
+    "max_epochs": 10,
 }
 
 
 def test_same_with_everything_on(options: CallbacksConfig) -> None:
     run = assert_both_same(replace(options, **EVERYTHING))
-    assert 3 * 12 < len(run.trace.steps) < 12 * 12
+    assert 3 * 12 < len(run.trace.steps) < 10 * 12
     assert len(set(rates(run))) > 1
 
 
@@ -515,10 +511,9 @@ def test_the_command_line_gives_the_options_back(check_finite: bool) -> None:
     assert parser.parse_config(config.to_arguments()) == config
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_the_command(options: CallbacksConfig, half: str) -> None:
+def test_the_command(options: CallbacksConfig) -> None:
     config = replace(options, patience=1, mode="max", weight_averaging="ema")
-    status, stdout, stderr = run(f"{half}.callbacks", *config.to_arguments())
+    status, stdout, stderr = run("lightning.callbacks", *config.to_arguments())
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     assert "epochs                2 of 5" in stdout.splitlines()
