@@ -105,7 +105,7 @@ class Resumable(pl.Callback):
         set_rng_states(checkpoint["rng_states"])  # [rng]
 
     def save(self, trainer: pl.Trainer) -> None:
-        if not self.config.no_checkpointing:
+        if self.config.checkpointing:
             trainer.save_checkpoint(self.path, weights_only=False)  # [checkpoint]
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
@@ -150,7 +150,7 @@ def make_trainer(
         TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
         Resumable(config, checkpoints / "last.ckpt"),
     ]
-    if not config.no_checkpointing:
+    if config.checkpointing:
         best = ModelCheckpoint(  # [top_k]
             checkpoints,
             filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
@@ -176,7 +176,7 @@ def make_trainer(
             # [log] Points after the checkpoint, of a run that was killed, come again.
             purge_step=global_step or None,
         ),
-        enable_checkpointing=not config.no_checkpointing,  # [checkpoint]
+        enable_checkpointing=config.checkpointing,  # [checkpoint]
         plugins=[AtomicCheckpointIO()],
         callbacks=callbacks,
     )

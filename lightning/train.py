@@ -65,8 +65,10 @@ class LitMNIST(MNISTData, pl.LightningDataModule):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def make_trainer(config: TrainConfig, run_dir: Path) -> pl.Trainer:
-    """Return a Trainer, which has the loops."""
+def make_trainer(
+    config: TrainConfig, run_dir: Path, *callbacks: pl.Callback
+) -> pl.Trainer:
+    """Return a Trainer, which has the loops; a lesson can add callbacks."""
     checkpoints = run_dir / "checkpoints"
     # Unasked, it calls prepare_data on one process of each machine [download],
     # set_epoch on the sampler [shuffle], train() and eval() [mode]; and for every
@@ -89,6 +91,7 @@ def make_trainer(config: TrainConfig, run_dir: Path) -> pl.Trainer:
             ModelCheckpoint(checkpoints, filename="best", monitor="val_loss"),
             # [checkpoint] save_last=True would renew the last only with the best.
             ModelCheckpoint(checkpoints, filename="last"),
+            *callbacks,
         ],
     )
 

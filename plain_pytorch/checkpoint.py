@@ -114,7 +114,7 @@ def fit(
         state.load_state_dict(checkpoint)
 
     def save(name: str) -> None:
-        if not config.no_checkpointing:  # [checkpoint]
+        if config.checkpointing:  # [checkpoint]
             writer.flush()  # [log] a run that is killed keeps the points until here
             write_checkpoint(state.folder / name, state.state_dict() | about)
 
@@ -189,7 +189,7 @@ def run_epochs(
             state.loss_sum, state.num_images = torch.zeros(()), 0
             position.epoch, position.batch_idx = epoch + 1, 0
             state.rng_states = get_rng_states()
-            if not config.no_checkpointing:
+            if config.checkpointing:
                 keep_best(state, val_loss, config.save_top_k, save)  # [top_k]
 
 

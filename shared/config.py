@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import docstring_parser
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from jsonargparse.typing import restricted_number_type
 
 from shared.errors import UsageError
@@ -79,11 +79,13 @@ class Config:
 
     def to_arguments(self) -> list[str]:
         """Return the command line that gives this configuration."""
-        return [
-            option_name(name) + ("" if value is True else f"={value}")
-            for name, value in vars(self).items()
-            if value is not None and value is not False
-        ]
+        arguments = []
+        for name, value in vars(self).items():
+            if isinstance(value, bool):
+                arguments.append(option_name(name if value else f"no_{name}"))
+            elif value is not None:
+                arguments.append(f"{option_name(name)}={value}")
+        return arguments
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
 
     Args:
         program: what the user calls.
-        config_class: the dataclass; a field of type bool is a flag, off by default.
+        config_class: the dataclass; a field `x` of type bool is --x or --no-x.
     """
 
     def __init__(self, program: str, config_class: type[AnyConfig]) -> None:
@@ -136,12 +138,12 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         defaults = config_class()
         for option in fields(config_class):
             flag = option.type is bool
-            kind = {"action": "store_true"} if flag else {"type": option.type}
+            yes_no = {"action": ActionYesNo(no_prefix="no-")}
             self.add_argument(
                 option_name(option.name),
                 default=getattr(defaults, option.name),
                 help=helps[option.name],
-                **kind,
+                **(yes_no if flag else {"type": option.type}),
             )
 
     def parse_config(self, arguments: list[str] | None = None) -> AnyConfig:

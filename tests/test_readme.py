@@ -142,6 +142,12 @@ TINY = {
         "--every-n-train-steps=100"
     ],
     'make lightning LESSON=checkpoint ARGS="--ckpt-path last"': ["--ckpt-path=last"],
+    'make plain LESSON=callbacks ARGS="--max-epochs 10 --lr-scheduler cosine"': [
+        "--lr-scheduler=cosine"
+    ],
+    'make lightning LESSON=callbacks ARGS="--weight-averaging ema --patience 5"': [
+        "--weight-averaging=ema"
+    ],
 }
 
 
@@ -149,9 +155,8 @@ TINY = {
 @pytest.mark.parametrize("command", TINY)
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    target, *words = command.split()[1:]
-    lesson = [word for word in words if word.startswith("LESSON=")]
-    process = make(ROOT, target, *lesson, f"ARGS={arguments}")
+    lesson = re.findall(r"LESSON=\w+", command)
+    process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout
 

@@ -26,12 +26,12 @@ class CheckpointConfig(TrainConfig):
     """Keep this many of the best epochs; 0 keeps none, -1 all of them."""
     every_n_train_steps: Count | None = None
     """Save last.ckpt after every so many steps, too, not only after an epoch."""
-    no_checkpointing: bool = False
-    """Save nothing."""
+    checkpointing: bool = True
+    """Whether to save anything."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.no_checkpointing and self.every_n_train_steps:
+        if not self.checkpointing and self.every_n_train_steps:
             raise UsageError("--every-n-train-steps has no use with --no-checkpointing")
 
     def make_run_dir(self, parent: Path) -> Path:

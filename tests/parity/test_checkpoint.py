@@ -196,7 +196,7 @@ def test_a_file_of_either_half_says_the_same(config: CheckpointConfig) -> None:
 def test_nothing_is_saved_when_nothing_is_asked_for(
     config: CheckpointConfig, half: str
 ) -> None:
-    config = replace(config, every_n_train_steps=None, no_checkpointing=True)
+    config = replace(config, every_n_train_steps=None, checkpointing=False)
     main(half, config, config.output_dir / half)
     assert not list(config.output_dir.rglob("*.ckpt"))
 
