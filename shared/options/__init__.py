@@ -1,0 +1,1 @@
+"""Options that belong to one lesson alone."""
