@@ -1,11 +1,10 @@
 """Change what happens between a batch and a step, with a LightningModule and a Trainer.
 
     python -m lightning.optimization --accumulate-grad-batches 4
-    python -m lightning.optimization --gradient-clip-val 0.1 --warmup-steps 100
-    python -m lightning.optimization --optimizer two --decoder-learning-rate 0.01
-    python -m lightning.optimization --optimizer lbfgs
 
-plain_pytorch/optimization.py does the same. Compared with train.py beside it, ...
+`make diff LESSON=optimization` shows this file beside plain_pytorch/optimization.py,
+which does the same. Compared with train.py, the Trainer has three more arguments, and
+the module overrides hooks.
 """
 
 from collections.abc import Callable
@@ -41,13 +40,20 @@ class LitAdam(LitAutoEncoder):
     ) -> None:
         super().__init__(hidden_dim, latent_dim, learning_rate)
 
+    # training_step is that of train.py: it looks at the loss [finite] and logs it. Of
+    # LBFGS's many calls each one counts in the mean [mean], the last one is shown.
+
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
-        encoder = {"params": self.encoder.parameters()}
-        decoder = {
-            "params": self.decoder.parameters(),
-            "lr": self.hparams["decoder_learning_rate"],  # [groups]
-        }
-        return [Adam([encoder, decoder], lr=self.hparams["learning_rate"])]
+        lr = self.hparams["learning_rate"]
+        decoder_lr = self.hparams["decoder_learning_rate"]
+        return [
+            Adam(
+                [  # [groups]
+                    {"params": self.encoder.parameters(), "lr": lr},
+                    {"params": self.decoder.parameters(), "lr": decoder_lr},
+                ]
+            )
+        ]
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         loss.backward(*args, **kwargs)  # [backward]
@@ -61,16 +67,18 @@ class LitAdam(LitAutoEncoder):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        for group in optimizer.param_groups:  # [warmup]
-            full = group.setdefault("initial_lr", group["lr"])
-            share = (self.global_step + 1) / self.hparams["warmup_steps"]
-            group["lr"] = full * min(1, share)
-        # [closure] training_step, zero_grad, backward and clipping are in it.
+        for group in optimizer.param_groups:  # [warmup] before the first step, too
+            full_rate = group.setdefault("initial_lr", group["lr"])
+            warm = min(1, (self.global_step + 1) / self.hparams["warmup_steps"])
+            group["lr"] = full_rate * warm
+        # [closure] training_step, zero_grad, backward and clipping: Adam calls it once,
+        # LBFGS as often as it likes. Whoever overrides this hook has to hand it on.
         optimizer.step(closure=optimizer_closure)  # [step]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        # [log] Not in backward: 
-        self.log("grad_norm", self.grad_norm)
+        # Not in backward: when another hook logs between two calls of training_step on
+        # an epoch's first batch, Lightning forgets what the first call has logged.
+        self.log("grad_norm", self.grad_norm)  # [log]
 
 
 class LitLBFGS(LitAdam):
@@ -84,16 +92,20 @@ class LitLBFGS(LitAdam):
 class LitTwoAdams(LitAdam):
     """An optimizer for each part of the model: they take turns on every batch."""
 
-    automatic_optimization = False
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.automatic_optimization = False  # [two] training_step has to do it all
 
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
+        lr = self.hparams["learning_rate"]
+        decoder_lr = self.hparams["decoder_learning_rate"]
         return [
-            Adam(self.encoder.parameters(), self.hparams["learning_rate"]),
-            Adam(self.decoder.parameters(), self.hparams["decoder_learning_rate"]),
+            Adam(self.encoder.parameters(), lr),
+            Adam(self.decoder.parameters(), decoder_lr),
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        for optimizer in self.optimizers():  # [two]
+        for optimizer in self.optimizers():
             loss = super().training_step(batch, batch_idx)
             self.zero_grad()  # [zero_grad] of both parts: each backward reaches both
             self.manual_backward(loss)  # calls backward above
@@ -110,13 +122,14 @@ def make_trainer(config: OptimizationConfig, run_dir: Path) -> pl.Trainer:
     checkpoints = run_dir / "checkpoints"
     # Unasked, it calls prepare_data on one process of each machine [download],
     # set_epoch on the sampler [shuffle], train() and eval() [mode]; and for every
-    # batch training_step, [zero_grad], [backward] and [step].
+    # batch training_step, [zero_grad] and [backward], and [step] at a window's end.
     return pl.Trainer(
         accelerator="cuda" if config.use_cuda else "cpu",  # [device]
         devices=1,
         deterministic=config.use_cuda,  # [deterministic]
         max_epochs=config.max_epochs,  # [epochs]
-        accumulate_grad_batches=config.accumulate_grad_batches,  # [accumulate]
+        # [accumulate] The last batch always steps, and every loss is divided by this.
+        accumulate_grad_batches=config.accumulate_grad_batches,
         gradient_clip_val=config.gradient_clip_val,  # [clip]
         gradient_clip_algorithm=config.gradient_clip_algorithm,
         limit_train_batches=config.limit_train_batches,  # [limit]

@@ -1,12 +1,10 @@
 """Change what happens between a batch and a step, with the loop written by hand.
 
     python -m plain_pytorch.optimization --accumulate-grad-batches 4
-    python -m plain_pytorch.optimization --gradient-clip-val 0.1 --warmup-steps 100
-    python -m plain_pytorch.optimization --optimizer two --decoder-learning-rate 0.01
-    python -m plain_pytorch.optimization --optimizer lbfgs
 
-lightning/optimization.py does the same. Compared with train.py beside it, the loss is
-the same; the optimizers and the inside of the loop are not.
+`make diff LESSON=optimization` shows this file beside lightning/optimization.py, which
+does the same. Compared with train.py, the inside of the loop has moved out of it, into
+`take_step` and `take_turns`.
 """
 
 import os
@@ -47,12 +45,16 @@ class PlainAdam(PlainAutoEncoder):
         self.hparams["warmup_steps"] = warmup_steps
 
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
-        encoder = {"params": self.encoder.parameters()}
-        decoder = {
-            "params": self.decoder.parameters(),
-            "lr": self.hparams["decoder_learning_rate"],  # [groups]
-        }
-        return [Adam([encoder, decoder], lr=self.hparams["learning_rate"])]
+        lr = self.hparams["learning_rate"]
+        decoder_lr = self.hparams["decoder_learning_rate"]
+        return [
+            Adam(
+                [  # [groups]
+                    {"params": self.encoder.parameters(), "lr": lr},
+                    {"params": self.decoder.parameters(), "lr": decoder_lr},
+                ]
+            )
+        ]
 
     def backward(self, loss: Tensor) -> Tensor:
         loss.backward()  # [backward]
@@ -72,9 +74,11 @@ class PlainTwoAdams(PlainAdam):
     """An optimizer for each part of the model: they take turns on every batch."""
 
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
+        lr = self.hparams["learning_rate"]
+        decoder_lr = self.hparams["decoder_learning_rate"]
         return [
-            Adam(self.encoder.parameters(), self.hparams["learning_rate"]),
-            Adam(self.decoder.parameters(), self.hparams["decoder_learning_rate"]),
+            Adam(self.encoder.parameters(), lr),
+            Adam(self.decoder.parameters(), decoder_lr),
         ]
 
 
@@ -87,7 +91,7 @@ Pass = tuple[Tensor, Tensor]
 def fit(
     model: PlainAdam, data: MNISTData, config: OptimizationConfig, run_dir: Path
 ) -> tuple[int, float]:
-    """Train, validate after every epoch; return the steps and the best val_loss."""
+    """Train, validate after every epoch; return log_step and the best val_loss."""
     rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
     if rank == "0":
         data.prepare_data()  # [download]
@@ -100,8 +104,7 @@ def fit(
     optimizers = model.configure_optimizers()
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
-    window = config.accumulate_grad_batches  # [accumulate]
-    # [step] Both optimizers' steps count, but a batch is one point on the curves.
+    # The steps of all optimizers, and, for the curves, the batches that had any.
     global_step, log_step, best_val_loss = 0, 0, inf
     with (
         SummaryWriter(run_dir) as writer,  # [log]
@@ -116,23 +119,31 @@ def fit(
             for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
-                # [accumulate] The last batch always steps: its window can be short.
-                steps = (batch_idx + 1) % window == 0 or batch_idx + 1 == num_batches
+                full = (batch_idx + 1) % config.accumulate_grad_batches == 0
+                window_ends = full or batch_idx + 1 == num_batches  # [accumulate]
                 if config.optimizer == "two":
                     passes = take_turns(
                         model, optimizers, batch, batch_idx, global_step
                     )
                 else:
+                    (optimizer,) = optimizers
                     passes = take_step(
-                        model, optimizers[0], batch, batch_idx, steps, global_step, config
+                        model,
+                        optimizer,
+                        batch,
+                        batch_idx,
+                        window_ends,
+                        global_step,
+                        config,
                     )
-                for loss, grad_norm in passes:  # LBFGS makes many: each one counts
+                for loss, _ in passes:  # LBFGS makes many of a step: each one counts
                     loss_sum = loss_sum + loss * len(batch[0])  # [mean]
                     num_images += len(batch[0])
                 bar.update()
-                if not steps:
+                if not window_ends:
                     continue
-                if (log_step + 1) % LOG_EVERY_N_STEPS == 0:  # the last pass is shown
+                if (log_step + 1) % LOG_EVERY_N_STEPS == 0:
+                    loss, grad_norm = passes[-1]  # what self.log keeps
                     log_metric(writer, "train_loss", loss.item(), log_step, epoch)
                     writer.add_scalar("grad_norm", grad_norm.item(), log_step)
                     bar.set_postfix(train_loss=loss.item(), refresh=False)
@@ -151,7 +162,9 @@ def fit(
                 "epoch": epoch,
                 "global_step": global_step,
                 "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict() for optimizer in optimizers],
+                "optimizer_states": [
+                    optimizer.state_dict() for optimizer in optimizers
+                ],
                 "hyper_parameters": model.hparams,
                 "dataset": data.dataset_name,
             }
@@ -167,34 +180,34 @@ def take_step(
     optimizer: Optimizer,
     batch: Batch,
     batch_idx: int,
-    steps: bool,
+    window_ends: bool,
     global_step: int,
     config: OptimizationConfig,
 ) -> list[Pass]:
     """Add a batch to the gradient and, at the end of a window, step."""
-    passes = []
+    passes: list[Pass] = []
 
-    def closure() -> Tensor:  # [closure] a function, for LBFGS to call at will
+    def closure() -> float:  # [closure] Adam calls it once, LBFGS as often as it likes
         loss = model.training_step(batch, batch_idx)
         require_finite("training loss", loss.item(), global_step)  # [finite]
         if batch_idx % config.accumulate_grad_batches == 0:
-            optimizer.zero_grad()  # [zero_grad] at the start of a window
-        # [accumulate] A short window is divided by the whole length, too.
+            optimizer.zero_grad()  # [zero_grad] before the first batch of a window
+        # [accumulate] Lightning divides a short last window by the full length, too.
         grad_norm = model.backward(loss / config.accumulate_grad_batches)
         passes.append((loss.detach(), grad_norm))
-        if steps and config.gradient_clip_val is not None:  # [clip]
+        if window_ends and config.gradient_clip_val:  # [clip] once a window
             by_norm = config.gradient_clip_algorithm == "norm"
             clip = clip_grad_norm_ if by_norm else clip_grad_value_
             clip(model.parameters(), config.gradient_clip_val)
-        return loss
+        return loss.item()
 
-    if steps:
-        for group in optimizer.param_groups:  # [warmup]
-            full = group.setdefault("initial_lr", group["lr"])
-            group["lr"] = full * min(1, (global_step + 1) / config.warmup_steps)
-        optimizer.step(closure)  # [step]
-    else:
+    if not window_ends:
         closure()
+        return passes
+    for group in optimizer.param_groups:  # [warmup] before the first step, too
+        full_rate = group.setdefault("initial_lr", group["lr"])
+        group["lr"] = full_rate * min(1, (global_step + 1) / config.warmup_steps)
+    optimizer.step(closure)  # [step]
     return passes
 
 
@@ -206,7 +219,7 @@ def take_turns(
     global_step: int,
 ) -> list[Pass]:
     """Step with one optimizer after the other, each on a loss of its own."""
-    passes = []
+    passes: list[Pass] = []
     for turn, optimizer in enumerate(optimizers):  # [two]
         loss = model.training_step(batch, batch_idx)
         require_finite("training loss", loss.item(), global_step + turn)  # [finite]
