@@ -120,7 +120,7 @@ def fit(
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
                 full = (batch_idx + 1) % config.accumulate_grad_batches == 0
-                window_ends = full or batch_idx + 1 == num_batches  # [accumulate]
+                is_last = full or batch_idx + 1 == num_batches  # [accumulate]
                 if config.optimizer == "two":
                     passes = take_turns(
                         model, optimizers, batch, batch_idx, global_step
@@ -128,19 +128,13 @@ def fit(
                 else:
                     (optimizer,) = optimizers
                     passes = take_step(
-                        model,
-                        optimizer,
-                        batch,
-                        batch_idx,
-                        window_ends,
-                        global_step,
-                        config,
+                        model, optimizer, batch, batch_idx, is_last, global_step, config
                     )
                 for loss, _ in passes:  # LBFGS makes many of a step: each one counts
                     loss_sum = loss_sum + loss * len(batch[0])  # [mean]
                     num_images += len(batch[0])
                 bar.update()
-                if not window_ends:
+                if not is_last:
                     continue
                 if (log_step + 1) % LOG_EVERY_N_STEPS == 0:
                     loss, grad_norm = passes[-1]  # what self.log keeps
@@ -162,9 +156,7 @@ def fit(
                 "epoch": epoch,
                 "global_step": global_step,
                 "state_dict": model.state_dict(),
-                "optimizer_states": [
-                    optimizer.state_dict() for optimizer in optimizers
-                ],
+                "optimizer_states": [one.state_dict() for one in optimizers],
                 "hyper_parameters": model.hparams,
                 "dataset": data.dataset_name,
             }
@@ -180,11 +172,11 @@ def take_step(
     optimizer: Optimizer,
     batch: Batch,
     batch_idx: int,
-    window_ends: bool,
+    is_last: bool,
     global_step: int,
     config: OptimizationConfig,
 ) -> list[Pass]:
-    """Add a batch to the gradient and, at the end of a window, step."""
+    """Add a batch to the gradient; step, if it is the last one of its window."""
     passes: list[Pass] = []
 
     def closure() -> float:  # [closure] Adam calls it once, LBFGS as often as it likes
@@ -195,13 +187,13 @@ def take_step(
         # [accumulate] Lightning divides a short last window by the full length, too.
         grad_norm = model.backward(loss / config.accumulate_grad_batches)
         passes.append((loss.detach(), grad_norm))
-        if window_ends and config.gradient_clip_val:  # [clip] once a window
+        if is_last and config.gradient_clip_val:  # [clip] once a window
             by_norm = config.gradient_clip_algorithm == "norm"
             clip = clip_grad_norm_ if by_norm else clip_grad_value_
             clip(model.parameters(), config.gradient_clip_val)
         return loss.item()
 
-    if not window_ends:
+    if not is_last:
         closure()
         return passes
     for group in optimizer.param_groups:  # [warmup] before the first step, too
