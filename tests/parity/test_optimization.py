@@ -183,7 +183,7 @@ def test_a_loss_that_is_not_finite_ends_both_halves_alike(
     errors = []
     for half in HALVES:
         # With two optimizers, the decoder's turn comes after the encoder's step.
-        with pytest.raises(UserError, match="the training loss is .+ at step 1:") as e:
+        with pytest.raises(UserError, match=r"loss is \w+ at step 1:") as e:
             run_one(half, config)
         errors.append(str(e.value))
     assert errors[0] == errors[1]
