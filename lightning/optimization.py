@@ -92,8 +92,8 @@ class LitLBFGS(LitAdam):
 class LitTwoAdams(LitAdam):
     """An optimizer for each part of the model: they take turns on every batch."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.automatic_optimization = False  # [two] training_step has to do it all
 
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]

@@ -6,9 +6,11 @@ from typing import Any, cast
 
 import pytest
 import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from lightning.optimization import LitAdam
+from lightning.optimization import MODELS, LitAdam, make_trainer
+from lightning.train import LitMNIST
 from plain_pytorch.optimization import PlainAdam
 from shared.config import TrainConfig
 from shared.errors import UserError
@@ -95,6 +97,10 @@ def test_same_with_many_options(
     for key in ("hyper_parameters", "dataset", "epoch", "global_step"):
         assert kept[0][key] == kept[1][key]
     assert kept[0]["hyper_parameters"]["warmup_steps"] == config.warmup_steps
+    for half in HALVES:  # Lightning builds the model anew from either half's file
+        path = config.output_dir / half / "checkpoints" / "last.ckpt"
+        model = MODELS[config.optimizer].load_from_checkpoint(path, weights_only=True)
+        assert model.hparams == kept[0]["hyper_parameters"]
 
 
 @pytest.mark.gpu
@@ -171,6 +177,18 @@ def test_two_optimizers_take_turns(base: OptimizationConfig, half: str) -> None:
     assert last_checkpoint(half, config)["global_step"] == 48
     assert ran.results["train_loss"][:, 0].tolist() == [9, 19]
     assert ran.results["test_loss"][:, 0].tolist() == [24]
+
+
+@pytest.mark.parametrize(
+    "options", [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}], ids=str
+)
+def test_the_trainer_refuses_what_the_options_refuse(
+    base: OptimizationConfig, options: dict[str, Any]
+) -> None:
+    trainer = make_trainer(replace(base, **options), base.output_dir)
+    model = MODELS["two"](64, 3, 1e-3, 1e-3, 1)
+    with pytest.raises(MisconfigurationException, match="manual optimization"):
+        trainer.fit(model, datamodule=LitMNIST(base))
 
 
 @pytest.mark.parametrize(
