@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from lightning.optimization import MODELS, LitAdam, make_trainer
