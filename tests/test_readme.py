@@ -148,6 +148,17 @@ TINY = {
     'make lightning LESSON=callbacks ARGS="--weight-averaging ema --patience 5"': [
         "--weight-averaging=ema"
     ],
+    'make compare LESSON=optimization ARGS="--accumulate-grad-batches 4'
+    ' --gradient-clip-val 0.1"': [
+        "--accumulate-grad-batches=4",
+        "--gradient-clip-val=0.1",
+    ],
+    'make plain LESSON=optimization ARGS="--optimizer lbfgs --batch-size 1000'
+    ' --learning-rate 1"': [
+        "--optimizer=lbfgs",
+        "--batch-size=1000",
+        "--learning-rate=1",
+    ],
 }
 
 
