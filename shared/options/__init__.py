@@ -1,0 +1,1 @@
+"""The options that a lesson has of its own."""
