@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
+from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
@@ -171,24 +172,26 @@ OLD_HOOKS = {
     "on_init_end": "on_train_start",
     "on_keyboard_interrupt": "on_exception",
 }
-OLD_KEYS = {"log", "progress_bar"}  # of the dict that a step returned
+# These raise an error, which needs no flag.
 SAID_ALOUD = {"training_epoch_end", "validation_epoch_end", "test_epoch_end"}
 
 
 def find_old_hooks(cls: type[pl.LightningModule] | type[pl.Callback]) -> list[str]:
-    """Return a line for all in a class that looks like a hook and is ignored."""
+    """Return a line for all in a class that is taken for a hook and is none now."""
     base = pl.Callback if issubclass(cls, pl.Callback) else pl.LightningModule
-    names = hook_names(base)
-    found = []
-    for name, value in inspect.getmembers(cls, inspect.isfunction):
-        if not hasattr(base, name) and name not in SAID_ALOUD:
+    names, found = hook_names(base), []
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        if name.startswith("_") or name in SAID_ALOUD:
+            continue
+        if not hasattr(base, name):
             similar = get_close_matches(name, names, n=1, cutoff=0.85)
             for now in [OLD_HOOKS[name]] if name in OLD_HOOKS else similar:
                 found.append(f"{cls.__name__}.{name} is never called: write {now}")
-        if name in names and name.endswith("_step"):
-            keys = {*re.findall(r"[\"'](\w+)[\"']: ", inspect.getsource(value))}
-            for key in sorted(keys & OLD_KEYS):
-                found.append(f"{cls.__name__}.{name} returns {key!r}: use self.log")
+        elif name.endswith("_step") and method is not getattr(base, name, None):
+            # What a step once returned to be logged, beside its loss.
+            source = inspect.getsource(method)
+            for key in re.findall(r"""["'](log|progress_bar)["']:""", source):
+                found.append(f"{cls.__name__}.{name}: {key!r} is ignored: use self.log")
     return found
 
 
@@ -197,7 +200,8 @@ class LitOldFashioned(LitAutoEncoder):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         loss = super().training_step(batch, batch_idx)
-        return {"loss": loss, "log": {"loss": loss}, "progress_bar": {"loss": loss}}
+        shown = {"old_loss": loss}
+        return {"loss": loss, "log": shown, "progress_bar": shown}
 
     def training_step_end(self, outputs: Any) -> None:
         raise NotImplementedError("not raised: this is never called")
@@ -215,7 +219,7 @@ def main(config: UnderTheHoodConfig, run_dir: Path) -> None:
     pl.seed_everything(config.seed, verbose=False)  # [seed]
     model = LitEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = LitMNIST(config)
-    recorder = HookRecorder(model, data)
+    recorder = HookRecorder(model, data)  # [hooks]
     trainer = make_trainer(config, run_dir)
     trainer.fit(model, datamodule=data)
     best_val_loss = trainer.checkpoint_callback.best_model_score.item()
@@ -225,9 +229,10 @@ def main(config: UnderTheHoodConfig, run_dir: Path) -> None:
     )
     test_loss = trainer.callback_metrics["test_loss"].item()
     embeddings = trainer.predict(model, datamodule=data)
+    write_checkpoint(run_dir / "embeddings.pt", {"embeddings": embeddings})
     (run_dir / "hooks.txt").write_text("\n".join([*recorder.calls, ""]))
-    print("\nIgnored without a word:", *find_old_hooks(LitOldFashioned), sep="\n")
-    print(f"first embedding       {embeddings[0][0].tolist()}")
+    print("\nignored without a word:", *find_old_hooks(LitOldFashioned), sep="\n")
+    print(f"\nhooks                 {run_dir / 'hooks.txt'}")
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
 
 

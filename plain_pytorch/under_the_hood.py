@@ -9,7 +9,7 @@ imports Lightning.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from math import inf
@@ -40,33 +40,20 @@ from shared.options.under_the_hood import UnderTheHoodConfig
 
 
 # 1. What to learn: the model and the data of `train`, and every hook they have.
-def attach(model: LitEncoder, data: LitMNIST) -> Any:
-    """Give the hooks all that they ask of `self.trainer`, and return it."""
-    trainer = SimpleNamespace(
-        datamodule=data,  # on_save_checkpoint asks for it
-        global_step=0,  # the steps do, should a loss not be finite
-        current_epoch=0,
-        gradient_clip_val=None,  # configure_gradient_clipping asks for these three
+def attach(model: LitEncoder, data: LitMNIST) -> None:
+    """Give the model all that its hooks ask of `self.trainer`."""
+    trainer: Any = SimpleNamespace(
+        model=model,  # asked for by on_validation_model_eval and those like it
+        datamodule=data,  # by on_save_checkpoint
+        global_step=0,  # by the steps
+        current_epoch=0,  # by hooks that a model may add
+        gradient_clip_val=None,  # by configure_gradient_clipping, as the next two
         gradient_clip_algorithm=None,
         precision_plugin=Precision(),
-        barebones=True,  # [log] self.log does nothing then, but warn
+        barebones=True,  # [log] by self.log, which then does nothing but warn
     )
-    warnings.filterwarnings("ignore", r"You are trying to `self.log\(\)`")
     model.trainer = trainer
-    return trainer
-
-
-@contextmanager
-def stage(model: LitEncoder, data: LitMNIST, fn: str) -> Iterator[None]:
-    """Begin and end `fit`, `test` or `predict`: so `trainer.state.fn` is called."""
-    model.configure_callbacks()
-    data.prepare_data()
-    data.setup(fn)
-    model.setup(fn)
-    model.configure_model()
-    yield
-    data.teardown(fn)
-    model.teardown(fn)
+    warnings.filterwarnings("ignore", r"You are trying to `self.log\(\)`")
 
 
 # 2. How to train: through every hook, in the order of the Trainer.
@@ -74,17 +61,14 @@ def fit(
     model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig, run_dir: Path
 ) -> float:
     """Train, validate after every epoch; return the best val_loss."""
-    trainer, best_val_loss = model.trainer, inf
-    with stage(model, data, "fit"), SummaryWriter(run_dir) as writer:
-        if config.use_cuda:
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
-            torch.use_deterministic_algorithms(True)
-            model.cuda()  # [device]
+    trainer: Any = model.trainer
+    best_val_loss = inf
+    with stage("fit", model, data, config), SummaryWriter(run_dir) as writer:
         optimizer = model.configure_optimizers()
         model.on_fit_start()
         val_loader, limit = data.val_dataloader(), config.limit_val_batches
-        with torch.random.fork_rng():  # [sanity] leaves no trace but the printed ones
-            evaluate(model, data, "validation", val_loader, min(limit or 2, 2))
+        with torch.random.fork_rng():  # [sanity] draws no number that training misses
+            evaluate("validation", model, data, val_loader, min(limit or 2, 2))
         train_loader = data.train_dataloader()
         model.on_train_start()
         for epoch in range(config.max_epochs):  # [epochs]
@@ -97,40 +81,56 @@ def fit(
                 batch = transfer(model, data, batch)
                 model.on_train_batch_start(batch, batch_idx)
                 loss = optimize(model, optimizer, batch, batch_idx)
-                # model.lr_scheduler_step(...) comes here, if there is a scheduler.
+                trainer.global_step += 1
+                # With a scheduler, lr_scheduler_step would come here.
                 model.on_train_batch_end({"loss": loss}, batch, batch_idx)
                 losses.append((loss, len(batch[0])))
+                step = trainer.global_step - 1
                 if trainer.global_step % LOG_EVERY_N_STEPS == 0:  # [log]
-                    step = trainer.global_step - 1
                     log_metric(writer, "train_loss", loss.item(), step, epoch)
             model.on_validation_model_zero_grad()
-            val_loss = mean(evaluate(model, data, "validation", val_loader, limit))
+            val_loss = mean(evaluate("validation", model, data, val_loader, limit))
             model.on_train_epoch_end()
-            step = trainer.global_step - 1
             log_metric(writer, "val_loss", val_loss, step, epoch)
             log_metric(writer, "train_loss_epoch", mean(losses), step, epoch)
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
-                save(model, data, optimizer, run_dir / "checkpoints" / "best.ckpt")
-            save(model, data, optimizer, run_dir / "checkpoints" / "last.ckpt")
+                save(run_dir / "checkpoints" / "best.ckpt", model, data, optimizer)
+            save(run_dir / "checkpoints" / "last.ckpt", model, data, optimizer)
         model.on_train_end()
-        model.cpu()  # [device]
         model.on_fit_end()
     return best_val_loss
+
+
+@contextmanager
+def stage(
+    fn: str, model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig
+) -> Iterator[None]:
+    """Do what every stage begins and ends with: `fit`, `test` and `predict`."""
+    model.configure_callbacks()
+    data.prepare_data()
+    data.setup(fn)
+    model.setup(fn)
+    model.configure_model()
+    if config.use_cuda:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
+        torch.use_deterministic_algorithms(True)
+        model.cuda()  # [device]
+    yield
+    data.teardown(fn)
+    model.teardown(fn)
 
 
 def optimize(
     model: LitEncoder, optimizer: Optimizer, batch: Batch, batch_idx: int
 ) -> Tensor:
     """Take one step down the gradient of the loss, and return that loss."""
-    losses = []
+    losses: list[Tensor] = []
 
     def closure() -> Tensor:
         loss = model.training_step(batch, batch_idx)
         model.on_before_zero_grad(optimizer)
-        model.optimizer_zero_grad(
-            model.current_epoch, batch_idx, optimizer
-        )  # [zero_grad]
+        model.optimizer_zero_grad(epoch, batch_idx, optimizer)  # [zero_grad]
         model.on_before_backward(loss)
         model.backward(loss)  # [backward]
         model.on_after_backward()
@@ -139,10 +139,10 @@ def optimize(
         losses.append(loss.detach())
         return loss
 
-    # optimizer.step(closure) calls the closure, then takes the step.
-    model.optimizer_step(model.current_epoch, batch_idx, optimizer, closure)  # [step]
-    model.trainer.global_step += 1
-    return losses[-1]
+    epoch = model.current_epoch
+    # The optimizer calls the closure first: all of it happens inside of this hook.
+    model.optimizer_step(epoch, batch_idx, optimizer, closure)  # [step]
+    return losses[0]
 
 
 def transfer(model: LitEncoder, data: LitMNIST, batch: Batch) -> Batch:
@@ -152,9 +152,9 @@ def transfer(model: LitEncoder, data: LitMNIST, batch: Batch) -> Batch:
     return data.on_after_batch_transfer(batch, 0)
 
 
-def save(model: LitEncoder, data: LitMNIST, optimizer: Optimizer, path: Path) -> None:
-    """Write a checkpoint, with the keys of Lightning's. [checkpoint]"""
-    checkpoint = {
+def save(path: Path, model: LitEncoder, data: LitMNIST, optimizer: Optimizer) -> None:
+    """Write a checkpoint with the keys of Lightning's."""
+    checkpoint = {  # [checkpoint]
         "pytorch-lightning_version": LIGHTNING_VERSION,
         "epoch": model.current_epoch,
         "global_step": model.global_step,
@@ -162,7 +162,7 @@ def save(model: LitEncoder, data: LitMNIST, optimizer: Optimizer, path: Path) ->
         "optimizer_states": [optimizer.state_dict()],
         "hyper_parameters": dict(model.hparams),
     }
-    data.state_dict()  # empty: LitMNIST has nothing to save
+    data.state_dict()  # of this data there is nothing to save
     model.on_save_checkpoint(checkpoint)
     write_checkpoint(path, checkpoint)
 
@@ -170,17 +170,13 @@ def save(model: LitEncoder, data: LitMNIST, optimizer: Optimizer, path: Path) ->
 # 3. How to evaluate: the hooks of validation, of the test, and of predictions.
 @torch.no_grad()  # [no_grad]
 def evaluate(
+    kind: str,
     model: LitEncoder,
     data: LitMNIST,
-    kind: str,
     loader: DataLoader[Batch],
     limit: int | None,
 ) -> list[tuple[Tensor, int]]:
-    """Return the output and the size of every batch.
-
-    Args:
-        kind: `validation`, `test` or `predict`, as in the names of the hooks.
-    """
+    """Return the output and the size of every batch of a `kind`, as hooks call it."""
 
     def on(moment: str, *arguments: Any) -> None:
         getattr(model, f"on_{kind}_{moment}")(*arguments)
@@ -198,17 +194,17 @@ def evaluate(
     on("epoch_end")
     on("end")
     if kind == "predict":
-        model.train()  # there is no on_predict_model_train
+        model.train()  # there is no hook for this one
     else:
-        on("model_train")
+        on("model_train")  # [mode]
     return outputs
 
 
 def mean(losses: list[tuple[Tensor, int]]) -> float:
-    """Return the mean of the losses of batches, weighted by size. [mean]"""
+    """Return the mean of the losses of batches, weighted by their sizes."""
     loss_sum, num_images = torch.zeros(()), 0
     for loss, size in losses:
-        loss_sum = loss_sum + loss * size
+        loss_sum = loss_sum + loss * size  # [mean]
         num_images += size
     return (loss_sum.cpu() / num_images).item()
 
@@ -218,29 +214,29 @@ def test(
 ) -> float:
     """Return the loss of the best weights on the test images."""
     best = run_dir / "checkpoints" / "best.ckpt"
-    with stage(model, data, "test"), SummaryWriter(run_dir) as writer:
+    with stage("test", model, data, config), SummaryWriter(run_dir) as writer:
         checkpoint = read_checkpoint(best)
         model.on_load_checkpoint(checkpoint)
         load_weights(model, checkpoint, best)
-        model.to("cuda" if config.use_cuda else "cpu")  # [device]
         loader, limit = data.test_dataloader(), config.limit_test_batches
-        test_loss = mean(evaluate(model, data, "test", loader, limit))
+        test_loss = mean(evaluate("test", model, data, loader, limit))
         step = model.global_step
         log_metric(writer, "test_loss", test_loss, step, config.max_epochs)
-        model.cpu()
     return test_loss
 
 
 def predict(
     model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig
 ) -> list[Tensor]:
-    """Return the embeddings of the test images, a tensor for every batch."""
-    with stage(model, data, "predict"):
-        model.to("cuda" if config.use_cuda else "cpu")  # [device]
+    """Return the embeddings of the test images, batch by batch."""
+    with stage("predict", model, data, config):
         loader, limit = data.predict_dataloader(), config.limit_predict_batches
-        outputs = evaluate(model, data, "predict", loader, limit)
-        model.cpu()
+        outputs = evaluate("predict", model, data, loader, limit)
     return [embeddings.cpu() for embeddings, _ in outputs]
+
+
+# A method that no line above calls is called by no Trainer either: so it goes with
+# the old hooks [old_hooks] that the other half flags.
 
 
 # 4. Do it.
@@ -249,13 +245,14 @@ def main(config: UnderTheHoodConfig, run_dir: Path) -> None:
     torch.manual_seed(config.seed)  # [seed]
     model = LitEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = LitMNIST(config)
-    recorder = HookRecorder(model, data)
+    recorder = HookRecorder(model, data)  # [hooks]
     attach(model, data)
     best_val_loss = fit(model, data, config, run_dir)
     test_loss = test(model, data, config, run_dir)
     embeddings = predict(model, data, config)
+    write_checkpoint(run_dir / "embeddings.pt", {"embeddings": embeddings})
     (run_dir / "hooks.txt").write_text("\n".join([*recorder.calls, ""]))
-    print(f"first embedding       {embeddings[0][0].tolist()}")
+    print(f"\nhooks                 {run_dir / 'hooks.txt'}")
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
 
 

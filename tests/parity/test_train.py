@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning.train import LitAutoEncoder
 from plain_pytorch.train import PlainAutoEncoder
@@ -20,18 +19,6 @@ def run_both(config: TrainConfig) -> tuple[Ran, Ran]:
     plain = run_half("plain_pytorch", "train", config, config.output_dir / "plain")
     lightning = run_half("lightning", "train", config, config.output_dir / "lightning")
     return plain, lightning
-
-
-@pytest.fixture
-def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put dropout into the shared model."""
-    init = AutoEncoder.__init__
-
-    def init_with_dropout(self: AutoEncoder, *args: Any) -> None:
-        init(self, *args)
-        self.encoder.insert(2, nn.Dropout(0.2))
-
-    monkeypatch.setattr(AutoEncoder, "__init__", init_with_dropout)
 
 
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
