@@ -41,12 +41,12 @@ from shared.options.under_the_hood import UnderTheHoodConfig
 
 # 1. What to learn: the model and the data of `train`, and every hook they have.
 def attach(model: LitEncoder, data: LitMNIST) -> None:
-    """Give the model all that its hooks ask of `self.trainer`."""
+    """Give the model all that its hooks ask of `self.trainer`; they need one."""
     trainer: Any = SimpleNamespace(
         model=model,  # asked for by on_validation_model_eval and those like it
         datamodule=data,  # by on_save_checkpoint
-        global_step=0,  # by the steps
-        current_epoch=0,  # by hooks that a model may add
+        global_step=0,  # by the steps, and below
+        current_epoch=0,
         gradient_clip_val=None,  # by configure_gradient_clipping, as the next two
         gradient_clip_algorithm=None,
         precision_plugin=Precision(),
@@ -235,8 +235,8 @@ def predict(
     return [embeddings.cpu() for embeddings, _ in outputs]
 
 
-# A method that no line above calls is called by no Trainer either: so it goes with
-# the old hooks [old_hooks] that the other half flags.
+# A method of the model that no line above calls is called by no Trainer either, be it
+# misspelt or a hook of old: the other half flags some [old_hooks].
 
 
 # 4. Do it.

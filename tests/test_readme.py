@@ -125,6 +125,8 @@ TINY = {
     'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
     "make lightning ARGS=--help": ["--help"],
     "make bench": [],
+    "make plain LESSON=under_the_hood": [],
+    "make lightning LESSON=under_the_hood": [],
 }
 
 
@@ -132,7 +134,8 @@ TINY = {
 @pytest.mark.parametrize("command", TINY)
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    process = make(ROOT, command.split()[1], f"ARGS={arguments}")
+    lesson = [word for word in command.split() if word.startswith("LESSON=")]
+    process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout
 

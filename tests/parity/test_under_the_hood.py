@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.core import hooks
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.trainer import call
@@ -98,6 +98,19 @@ def test_same_with_whole_epochs_and_dropout(
     called = run_both(config)
     batches = max_epochs * -(-4000 // batch_size)
     assert sum("model.optimizer_step" in line for line in called) == batches
+
+
+@pytest.mark.usefixtures("dropout")
+def test_the_sanity_check_moves_no_random_number(
+    tiny: UnderTheHoodConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss_of = LitAutoEncoder.validation_step
+
+    def noisy_step(model: LitAutoEncoder, *batch: Any) -> torch.Tensor:
+        return loss_of(model, *batch) + torch.rand(())
+
+    monkeypatch.setattr(LitAutoEncoder, "validation_step", noisy_step)
+    run_both(tiny)
 
 
 def test_same_where_the_best_weights_are_not_the_last(tiny: UnderTheHoodConfig) -> None:
@@ -250,23 +263,25 @@ def test_later_batches_are_printed_only_where_they_differ(
     ]
 
 
-def test_what_the_two_commands_print(tiny: UnderTheHoodConfig) -> None:
-    (ours, _), (theirs, stderr) = (
-        (stdout.split("\n\n"), stderr)
-        for half in HALVES
-        for status, stdout, stderr in [
-            run(f"{half}.under_the_hood", *tiny.to_arguments())
-        ]
-        if status == 0
-    )
-    assert "site-packages" not in stderr  # no warning, from whichever library
-    assert ours[0] == theirs[0]
-    assert ours[0].startswith("model.configure_callbacks()\n")
-    assert ours[0].endswith("model.teardown(stage=predict)")
-    assert theirs[1].startswith("ignored without a word:\n")
-    assert [text.replace("plain_pytorch", "lightning") for text in ours[1:]] == theirs[
-        2:
-    ]
+def test_what_the_twins_print(
+    tiny: UnderTheHoodConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_half("plain_pytorch", "under_the_hood", tiny, tiny.output_dir / "plain")
+    hooks_called, end = capsys.readouterr().out.split("\n\n")
+    run_half("lightning", "under_the_hood", tiny, tiny.output_dir / "other")
+    same_hooks, old_hooks, same_end = capsys.readouterr().out.split("\n\n")
+    assert hooks_called == same_hooks
+    assert hooks_called.startswith("model.configure_callbacks()\n")
+    assert hooks_called.endswith("model.teardown(stage=predict)")
+    assert "    model.training_step(batch, batch_idx=0)\n" in hooks_called
+    assert end.replace("/plain", "/other") == same_end
+    assert old_hooks.startswith("ignored without a word:\nLitOldFashioned.")
+
+
+def test_the_plain_command_is_without_warnings(tiny: UnderTheHoodConfig) -> None:
+    status, _, stderr = run("plain_pytorch.under_the_hood", *tiny.to_arguments())
+    assert status == 0
+    assert not stderr
 
 
 def trainer(config: TrainConfig, *callbacks: pl.Callback) -> pl.Trainer:
@@ -355,10 +370,13 @@ def test_what_to_write_now_is_a_hook() -> None:
 
 
 def test_living_hooks_are_not_flagged() -> None:
-    for cls in (LitAutoEncoder, LitEncoder, pl.LightningModule):
-        assert not find_old_hooks(cls)
-    for callback in (ModelCheckpoint, *pl.Callback.__subclasses__()):
-        assert not find_old_hooks(callback), callback
+    for model in (LitAutoEncoder, LitEncoder):
+        assert not find_old_hooks(model)
+    callbacks: list[type[pl.Callback]] = [ModelCheckpoint, EarlyStopping]
+    callbacks += pl.Callback.__subclasses__()
+    for callback in callbacks:
+        if callback.__module__.startswith("pytorch_lightning."):  # not of a test
+            assert not find_old_hooks(callback), callback
 
 
 def test_the_old_fashioned_model(tiny: UnderTheHoodConfig) -> None:
