@@ -15,9 +15,10 @@ from tabulate import tabulate
 
 from compare.results import read_results
 from compare.table import compare_results
-from shared.command import config_class, new_run_dir, one_line_errors
+from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
 from shared.errors import UsageError
+from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
 
 ROOT = Path(__file__).parents[1]

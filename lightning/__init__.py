@@ -14,6 +14,8 @@ for message in (
     r".*LeafSpec\)` is deprecated",
     ".*does not have many workers",
     ".*smaller than the logging interval",
+    "Checkpoint directory .* exists and is not empty",  # so it is when resumed
+    "The dirpath has changed",  # the best are counted anew in a new folder
     "GPU available but not used",
 ):
     warnings.filterwarnings("ignore", message)

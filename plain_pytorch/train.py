@@ -17,16 +17,12 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared.checkpoint import (
-    LIGHTNING_VERSION,
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS, TrainConfig
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
+from shared.lightning_format import LIGHTNING_VERSION
 from shared.model import AutoEncoder
 
 
@@ -62,19 +58,26 @@ class PlainAutoEncoder(AutoEncoder):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def fit(
-    model: PlainAutoEncoder, data: MNISTData, config: TrainConfig, run_dir: Path
-) -> tuple[int, float]:
-    """Train, validate after every epoch; return the steps and the best val_loss."""
+def prepare(
+    model: PlainAutoEncoder, data: MNISTData, config: TrainConfig
+) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+    """Return the loaders to train and to validate with; put the model on its device."""
     rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
     if rank == "0":
         data.prepare_data()  # [download]
     data.setup("fit")
-    train_loader, val_loader = data.train_dataloader(), data.val_dataloader()
     if config.use_cuda:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
         torch.use_deterministic_algorithms(True)
         model.cuda()  # [device] before the optimizer sees the parameters
+    return data.train_dataloader(), data.val_dataloader()
+
+
+def fit(
+    model: PlainAutoEncoder, data: MNISTData, config: TrainConfig, run_dir: Path
+) -> tuple[int, float]:
+    """Train, validate after every epoch; return the steps and the best val_loss."""
+    train_loader, val_loader = prepare(model, data, config)
     optimizer = model.configure_optimizers()
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
@@ -164,9 +167,7 @@ def test(
     run_dir: Path,
     global_step: int,
 ) -> float:
-    """Return the loss of the best weights on the test images."""
-    best = run_dir / "checkpoints" / "best.ckpt"
-    load_weights(model, read_checkpoint(best), best)
+    """Return the loss on the test images."""
     data.setup("test")
     limit = config.limit_test_batches
     test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit)
@@ -183,6 +184,8 @@ def main(config: TrainConfig, run_dir: Path) -> None:
     model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = MNISTData(config)
     global_step, best_val_loss = fit(model, data, config, run_dir)
+    best = run_dir / "checkpoints" / "best.ckpt"
+    load_weights(model, read_checkpoint(best), best)
     test_loss = test(model, data, config, run_dir, global_step)
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
 

@@ -27,15 +27,11 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning.train import LitMNIST
 from lightning.under_the_hood import HookRecorder, LitEncoder
 from plain_pytorch.train import log_metric
-from shared.checkpoint import (
-    LIGHTNING_VERSION,
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
+from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.under_the_hood import UnderTheHoodConfig
 
 

@@ -18,9 +18,6 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from shared.errors import UserError
 
-LIGHTNING_VERSION = "2.6.6"
-"""The Lightning whose keys a checkpoint of the plain half has."""
-
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be read, written or used: which one, why, what to do."""

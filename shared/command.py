@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import get_type_hints
 
 import torch
+from torch import nn
 
 from shared.config import AnyConfig, Parser
+from shared.data import MNISTData
 from shared.errors import UserError
+from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals
 
 
@@ -26,7 +28,7 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
         program = f"python -m {half}.{lesson}"
         config = Parser(program, config_class(main)).parse_config()
         torch.set_num_threads(config.threads)
-        run_dir = new_run_dir(config.output_dir / half / lesson)
+        run_dir = config.make_run_dir(config.output_dir / half / lesson)
         try:
             main(config, run_dir)
         except BaseException:
@@ -56,43 +58,22 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(1)
 
 
-def new_run_dir(parent: Path) -> Path:
-    """Make and return the first folder `version_N` that is not there yet.
-
-    Raises:
-        OSError: the folder cannot be made.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in count():
-        run_dir = parent / f"version_{number}"
-        try:
-            run_dir.mkdir()  # two runs that start at once cannot both make it
-        except FileExistsError:
-            continue
-        return run_dir
-    raise AssertionError("count() does not end")
-
-
-def say_what_is_saved(run_dir: Path) -> None:
-    """Say on stderr which checkpoints a run leaves; remove its folders if empty.
-
-    The line begins anew, below a progress bar that may stand there.
-    """
-    checkpoints = sorted(run_dir.glob("checkpoints/*.ckpt"))
-    if checkpoints:
-        print("\nsaved so far:", *checkpoints, file=sys.stderr)
-    elif any(run_dir.iterdir()):
-        print("\nno checkpoint saved yet; logs are in", run_dir, file=sys.stderr)
-    else:
-        for folder in (run_dir, run_dir.parent, run_dir.parents[1]):
-            if not any(folder.iterdir()):
-                folder.rmdir()
-
-
-def report(run_dir: Path, dataset: str, best_val_loss: float, test_loss: float) -> None:
+def report(
+    run_dir: Path, dataset: str, best_val_loss: float | None, test_loss: float
+) -> None:
     """Print the end of a run: its losses, and where things are."""
     print(f"data set              {dataset}")
-    print(f"best validation loss  {best_val_loss:.6f}")
+    if best_val_loss is not None:  # None where no best weights were kept
+        print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
     print(f"checkpoints           {run_dir / 'checkpoints'}")
     print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+
+
+def show_digit(encoder: nn.Module, data: MNISTData) -> None:
+    """Print what an encoder makes of the first test image, once data is set up."""
+    images, labels = data.test_set.__getitems__([0])
+    with torch.no_grad():
+        embedding = encoder(images.flatten(1))
+    numbers = ", ".join(f"{number:.4f}" for number in embedding[0].tolist())
+    print(f"the encoder alone     sees a {labels.item()} as ({numbers})")

@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import restricted_number_type
 
 from shared.errors import UsageError
+from shared.run_dir import new_run_dir
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
     Count = int
@@ -71,6 +72,10 @@ class Config:
         if self.accelerator == "auto":
             return torch.cuda.is_available()
         return self.accelerator == "cuda"
+
+    def make_run_dir(self, parent: Path) -> Path:
+        """Make and return the folder of a new run."""
+        return new_run_dir(parent)
 
     def to_arguments(self) -> list[str]:
         """Return the command line that gives this configuration."""

@@ -1,7 +1,9 @@
 """The data that both halves learn from, with the hooks of a LightningDataModule."""
 
+import hashlib
 import signal
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,12 +49,17 @@ class EpochSampler(Sampler[int]):
     Args:
         size: how many indices.
         seed: the seed of the run.
+
+    Attributes:
+        skip: how many indices the next pass, and only that, leaves out at its start: a
+            resumed run has seen them before.
     """
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch, counted from 0."""
@@ -63,7 +70,8 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return iter(torch.randperm(self.size, generator=generator).tolist())
+        skip, self.skip = self.skip, 0
+        return iter(torch.randperm(self.size, generator=generator).tolist()[skip:])
 
 
 def identity_collate(batch: Batch) -> Batch:
@@ -123,6 +131,14 @@ class MNISTData:
             self.val_set = ImageDataset(images.select(order[:val_size]))
         else:
             self.test_set = ImageDataset(images)
+
+    @cached_property
+    def digest(self) -> str:
+        """A checksum of the images to learn from and of their order."""
+        digest = hashlib.sha256()
+        for part in self.train_set.images:
+            digest.update(part.numpy().tobytes())
+        return digest.hexdigest()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to learn from, in an order of their own each epoch."""

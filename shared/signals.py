@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a run with the exit status that shells know: 130 and 143."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -17,6 +18,39 @@ def exit_on_signals() -> None:
     signal.signal(signal.SIGINT, exit_on_signal)
     signal.signal(signal.SIGTERM, exit_on_signal)
     signal.signal(signal.SIGALRM, exit_on_signal)  # a second try, see there
+
+
+def hold_signals() -> None:
+    """Let a first Ctrl-C or SIGTERM wait for `exit_if_signalled`.
+
+    A second one ends the run at once.
+    """
+    signal.signal(signal.SIGINT, hold_signal)
+    signal.signal(signal.SIGTERM, hold_signal)
+
+
+def release_signals() -> None:
+    """End what `hold_signals` began, and the run, if a signal came in the meantime."""
+    exit_if_signalled()
+    exit_on_signals()
+
+
+def signalled() -> bool:
+    """Return whether a held signal waits."""
+    return bool(waiting)
+
+
+def exit_if_signalled() -> None:
+    """End the run if a held signal waits."""
+    if waiting:
+        exit_on_signal(waiting[0], None)
+
+
+def hold_signal(signal_number: int, _frame: FrameType | None) -> None:
+    """Note a first signal, and say so."""
+    waiting.append(signal_number)
+    exit_on_signals()
+    os.write(2, b"\nending after this step; once more ends at once\n")
 
 
 def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:

@@ -51,9 +51,14 @@ def test_links_lead_somewhere() -> None:
 
 def test_every_command_is_known() -> None:
     """Each is run below, or by .ci/run, or in test_makefile.py."""
-    elsewhere = {"make test", "make diff", "make tensorboard"}
+    elsewhere = {
+        "make test",
+        "make diff",
+        "make diff LESSON=checkpoint",
+        "make tensorboard",
+    }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
-    assert len(with_python) == 5
+    assert len(with_python) == 6
     assert set(COMMANDS) == elsewhere | {*TINY} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -107,6 +112,13 @@ def test_the_commands_for_a_loop_and_its_port(
         assert "1. zero-grad-forgotten" in process.stdout
 
 
+def test_the_command_that_times_checkpoints() -> None:
+    (command,) = re.findall(r"^\$ (\S+ -m compare\.bench_\w+)$", README, re.MULTILINE)
+    process = run_python(command)
+    assert process.returncode == 0, process.stderr
+    assert "write_checkpoint" in process.stdout
+
+
 def test_the_commands_of_the_clinic() -> None:
     commands = re.findall(r"^\$ (\S+ -m compare\.clinic.*)$", README, re.MULTILINE)
     outputs = []
@@ -125,6 +137,10 @@ TINY = {
     'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
     "make lightning ARGS=--help": ["--help"],
     "make bench": [],
+    'make plain LESSON=checkpoint ARGS="--every-n-train-steps 100"': [
+        "--every-n-train-steps=100"
+    ],
+    'make lightning LESSON=checkpoint ARGS="--ckpt-path last"': ["--ckpt-path=last"],
     "make plain LESSON=under_the_hood": [],
     "make lightning LESSON=under_the_hood": [],
 }
@@ -134,8 +150,9 @@ TINY = {
 @pytest.mark.parametrize("command", TINY)
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    lesson = [word for word in command.split() if word.startswith("LESSON=")]
-    process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
+    target, *words = command.split()[1:]
+    lesson = [word for word in words if word.startswith("LESSON=")]
+    process = make(ROOT, target, *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout
 

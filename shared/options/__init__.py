@@ -1,1 +1,1 @@
-"""The options that a lesson has of its own."""
+"""The options of single lessons, beside those that every run has."""

@@ -22,8 +22,8 @@ class Ran(NamedTuple):
 
 
 def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> Ran:
-    """Run a lesson's main in a folder that is not there yet."""
-    run_dir.mkdir(parents=True)
+    """Run a lesson's main in a new folder, or in that of the run it resumes."""
+    run_dir.mkdir(parents=True, exist_ok=True)
     main = importlib.import_module(f"{half}.{lesson}").main
     with trace() as run:
         main(config, run_dir)

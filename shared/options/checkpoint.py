@@ -1,0 +1,39 @@
+"""The options of the lesson `checkpoint`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse.typing import restricted_number_type
+
+from shared.config import Count, TrainConfig
+from shared.errors import UsageError
+from shared.resume import choose_run_dir
+
+if TYPE_CHECKING:
+    TopK = int
+else:
+    TopK = restricted_number_type("TopK", int, [(">=", -1), ("<", 2**31)])
+
+
+@dataclass(frozen=True)
+class CheckpointConfig(TrainConfig):
+    """A training that can be stopped and resumed."""
+
+    ckpt_path: str | None = None
+    """Checkpoint to resume from, of either half; last is that of the newest run."""
+    save_top_k: TopK = 1
+    """Keep this many of the best epochs; 0 keeps none, -1 all of them."""
+    every_n_train_steps: Count | None = None
+    """Save last.ckpt after every so many steps, too, not only after an epoch."""
+    no_checkpointing: bool = False
+    """Save nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.no_checkpointing and self.every_n_train_steps:
+            raise UsageError("--every-n-train-steps has no use with --no-checkpointing")
+
+    def make_run_dir(self, parent: Path) -> Path:
+        """Return the folder of the run that is resumed, or make a new one."""
+        return choose_run_dir(self.ckpt_path, parent)

@@ -1,0 +1,183 @@
+"""Where a resumed run goes on, and whether it is still the same run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from shared.checkpoint import CheckpointError, read_checkpoint
+from shared.config import TrainConfig, option_name
+from shared.data import MNISTData
+from shared.lightning_format import from_loops
+from shared.run_dir import new_run_dir, newest_run_dir
+
+LAST = Path("checkpoints", "last.ckpt")
+"""Where a run keeps the checkpoint to resume from."""
+
+CHANGES_THE_RUN = (
+    "seed",
+    "batch_size",
+    "learning_rate",
+    "hidden_dim",
+    "latent_dim",
+    "limit_train_batches",
+    "limit_val_batches",
+)
+"""With another value of these options a resumed run would be another run."""
+
+CHANGES_THE_LAST_BITS = ("threads", "use_cuda")
+"""With another value of these a resumed run rounds otherwise from here on."""
+
+NEEDED = (
+    "loops",
+    "callbacks",
+    "optimizer_states",
+    "lr_schedulers",
+    "rng_states",
+    "train_loss",
+    "config",
+    "dataset",
+    "dataset_digest",
+)
+"""The keys without which a run cannot go on as if it had never stopped."""
+
+
+def choose_run_dir(ckpt_path: str | None, parent: Path) -> Path:
+    """Return the folder in which a run goes on, or make a new one.
+
+    A run that is resumed from its last.ckpt goes on in its own folder, whichever half
+    it was. From any other checkpoint a new run branches off: what the old one has saved
+    since then stays.
+
+    Args:
+        ckpt_path: a file, or `last`, or None for a run from the start.
+        parent: the folder of this half's runs.
+    """
+    path = Path(ckpt_path or "")
+    if ckpt_path == "last":
+        newest = newest_run_dir(parent)
+        if not newest:
+            print(f"no run in {parent} yet: training from the start", file=sys.stderr)
+            return new_run_dir(parent)
+        path = newest / LAST
+        if not path.exists():
+            print(f"{path} was not saved: training from the start", file=sys.stderr)
+            return new_run_dir(parent)
+    if path.is_file() and path.match(str(LAST)):
+        return path.parents[1]
+    return new_run_dir(parent)
+
+
+def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
+    """Return the file to resume from; None for a run from the start.
+
+    Args:
+        ckpt_path: a file, or `last`, or None.
+        run_dir: what `choose_run_dir` has returned.
+    """
+    if ckpt_path == "last":
+        return run_dir / LAST if (run_dir / LAST).exists() else None
+    return Path(ckpt_path) if ckpt_path else None
+
+
+def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """Return a checkpoint to resume from, and say on stderr where it stands.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or does not hold all that is
+            needed, or belongs to a run with other options.
+    """
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in NEEDED if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f"{path} cannot be resumed from, it has no {', '.join(missing)}: take one"
+            " that the lesson checkpoint wrote"
+        )
+    try:
+        position = from_loops(checkpoint["loops"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not say where its training stands ({error}): take another"
+        ) from error
+    if position.epoch > config.max_epochs:
+        raise CheckpointError(
+            f"{path} is in epoch {position.epoch}, after the last one: give more than"
+            f" --max-epochs {config.max_epochs}"
+        )
+    then, now = checkpoint["config"], options_of(config)
+    for name in CHANGES_THE_RUN:
+        if then[name] != now[name]:
+            option = option_name(name)
+            way_out = "omit it" if then[name] is None else f"give {option}={then[name]}"
+            raise CheckpointError(
+                f"{path} was trained with {option}={then[name]}, and now it is"
+                f" {now[name]}: {way_out}, or start anew without --ckpt-path"
+            )
+    for name in CHANGES_THE_LAST_BITS:
+        if then[name] != now[name]:
+            print(
+                f"{name} was {then[name]} and is {now[name]}: the last bits may differ"
+                " from those of a run that was never stopped",
+                file=sys.stderr,
+            )
+    print(f"resuming from {path}, step {position.global_step}", file=sys.stderr)
+    return checkpoint
+
+
+def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
+    """Return what a checkpoint has to say of its run, for `read_resumable`.
+
+    Args:
+        config: the options.
+        data: the images, once set up to fit.
+    """
+    return {
+        "dataset": data.dataset_name,
+        "dataset_digest": data.digest,
+        "config": options_of(config),
+    }
+
+
+def options_of(config: TrainConfig) -> dict[str, Any]:
+    """Return the options that must be the same when a run is resumed, by name."""
+    names = (*CHANGES_THE_RUN, *CHANGES_THE_LAST_BITS)
+    return {name: getattr(config, name) for name in names}
+
+
+def check_same(
+    checkpoint: dict[str, Any], data: MNISTData, optimizer: Optimizer, path: Path
+) -> None:
+    """See that a checkpoint was trained on these images by such an optimizer.
+
+    Neither torch nor Lightning does. A learning rate or a momentum set in code silently
+    loses to that of the file; the state of another optimizer fails steps later.
+
+    Raises:
+        CheckpointError: something is not as it was.
+    """
+    if checkpoint["dataset"] != data.dataset_name:
+        raise CheckpointError(
+            f"{path} was trained on {checkpoint['dataset']}, and this is"
+            f" {data.dataset_name}: give --dataset {checkpoint['dataset']}"
+        )
+    if checkpoint["dataset_digest"] != data.digest:
+        raise CheckpointError(
+            f"{path} was trained on other images of {data.dataset_name} than those in"
+            f" {data.config.data_dir}: give the --data-dir of then"
+        )
+    groups = zip(
+        checkpoint["optimizer_states"][0]["param_groups"],
+        optimizer.state_dict()["param_groups"],
+        strict=False,
+    )
+    for then, now in groups:
+        # A scheduler changes lr, and keeps the one it began with as initial_lr.
+        for name in (then | now).keys() - {"lr"}:
+            if then.get(name) != now.get(name):
+                raise CheckpointError(
+                    f"{path} was trained by another optimizer, whose {name} was"
+                    f" {then.get(name)} and is {now.get(name)}: use that one, or start"
+                    " anew without --ckpt-path"
+                )

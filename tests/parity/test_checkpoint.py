@@ -1,0 +1,338 @@
+"""A run that was stopped ends as one that never was, whichever half goes on with it."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from shared.config import TrainConfig
+from shared.lightning_format import from_callbacks
+from shared.model import AutoEncoder
+from shared.options.checkpoint import CheckpointConfig
+from shared.resume import LAST, choose_run_dir
+from tests.parity.halves import Ran, assert_same, run_half
+
+HALVES = ["plain_pytorch", "lightning"]
+BATCHES = 6
+
+
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+class PowerCutError(Exception):
+    """Ends a run in the middle of a step."""
+
+
+@pytest.fixture
+def config(small: TrainConfig) -> CheckpointConfig:
+    options = vars(small) | {"max_epochs": 3, "limit_train_batches": BATCHES}
+    return CheckpointConfig(**options, every_n_train_steps=2)
+
+
+def stop(
+    half: str, config: CheckpointConfig, run_dir: Path, step: int, method: str = "loss"
+) -> Path:
+    """Run a half until an error in a step; return its last checkpoint."""
+    taken = 0
+
+    def failing(function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            nonlocal taken
+            if torch.is_grad_enabled():
+                if taken == step:
+                    raise PowerCutError
+                taken += 1
+            return function(*arguments)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        loss = failing(AutoEncoder.reconstruction_loss)
+        patch.setattr(AutoEncoder, "reconstruction_loss", loss)
+        with pytest.raises(PowerCutError):
+            run_half(half, "checkpoint", config, run_dir)
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
+def main(half: str, config: CheckpointConfig, run_dir: Path) -> None:
+    """Run a half, untraced."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    importlib.import_module(f"{half}.checkpoint").main(config, run_dir)
+
+
+def assert_equal(one: object, other: object) -> None:
+    """Fail unless two nested values are equal to the last bit."""
+    assert type(one) is type(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        assert len(one) == len(other)
+        for part, counterpart in zip(one, other, strict=True):
+            assert_equal(part, counterpart)
+    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def resume(half: str, config: CheckpointConfig, path: Path) -> Ran:
+    """Go on with a run in its own folder, where the random numbers are others."""
+    torch.manual_seed(999)
+    config = replace(config, ckpt_path=str(path))
+    return run_half(half, "checkpoint", config, path.parents[1])
+
+
+def assert_resumed(whole: Ran, resumed: Ran, step: int) -> None:
+    """Fail unless a run that went on from `step` ended as the one never stopped."""
+    assert len(resumed.trace.steps) == len(whole.trace.steps) - step
+    for then, now in zip(whole.trace.steps[step:], resumed.trace.steps, strict=True):
+        # Of the generators only torch's is in use; Lightning seeds the others, too.
+        assert then.random["torch"] == now.random["torch"]
+        assert replace(then, random={}) == replace(now, random={})
+    assert whole.results.keys() == resumed.results.keys()
+    for name, values in whole.results.items():
+        assert torch.equal(values, resumed.results[name]), name
+
+
+def test_both_halves_are_the_same(config: CheckpointConfig) -> None:
+    plain, lightning = (
+        run_half(half, "checkpoint", config, config.output_dir / half)
+        for half in HALVES
+    )
+    assert len(plain.trace.steps) == 3 * BATCHES
+    assert_same(plain, lightning)
+
+
+@pytest.mark.usefixtures("dropout")
+@pytest.mark.parametrize("resumer", HALVES)
+@pytest.mark.parametrize("writer", HALVES)
+@pytest.mark.parametrize(
+    "step", [BATCHES, 2 * BATCHES + 3, *map(slow, [0, 2, BATCHES - 1])]
+)
+def test_a_resumed_run_ends_as_one_that_never_stopped(
+    config: CheckpointConfig, writer: str, resumer: str, step: int
+) -> None:
+    whole = run_half(resumer, "checkpoint", config, config.output_dir / "whole")
+    path = stop(writer, config, config.output_dir / "stopped", step)
+    assert_resumed(whole, resume(resumer, config, path), step)
+
+
+@pytest.mark.parametrize(
+    ("writer", "resumer"),
+    [
+        ("plain_pytorch", "lightning"),
+        ("lightning", "plain_pytorch"),
+        slow("plain_pytorch", "plain_pytorch"),
+        slow("lightning", "lightning"),
+    ],
+)
+def test_workers_go_on_with_the_right_images(
+    config: CheckpointConfig, writer: str, resumer: str
+) -> None:
+    config = replace(config, num_workers=1)
+    whole = run_half(resumer, "checkpoint", config, config.output_dir / "whole")
+    path = stop(writer, config, config.output_dir / "stopped", BATCHES + 3)
+    assert_resumed(whole, resume(resumer, config, path), BATCHES + 3)
+
+
+def names(run_dir: Path) -> list[str]:
+    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("resumer", HALVES)
+@pytest.mark.parametrize("writer", HALVES)
+@pytest.mark.parametrize("save_top_k", [2, -1])
+def test_the_best_k_go_on(
+    config: CheckpointConfig, writer: str, resumer: str, save_top_k: int
+) -> None:
+    config = replace(config, save_top_k=save_top_k, max_epochs=4)
+    whole_dir, run_dir = config.output_dir / "whole", config.output_dir / "stopped"
+    # The file of the whole run has other paths in it: the names and the end count.
+    main(writer, config, whole_dir)
+    path = stop(writer, config, run_dir, 2 * BATCHES + 1)
+    main(resumer, replace(config, ckpt_path=str(path)), run_dir)
+    epochs = [0, 1, 2, 3] if save_top_k == -1 else [2, 3]
+    expected = [f"epoch={n}-step={(n + 1) * BATCHES}.ckpt" for n in epochs]
+    assert names(whole_dir) == names(run_dir) == [*expected, "last.ckpt"]
+    for name in names(whole_dir):
+        whole, resumed = (
+            read_checkpoint(folder / "checkpoints" / name)
+            for folder in (whole_dir, run_dir)
+        )
+        assert_equal(whole["state_dict"], resumed["state_dict"])
+        assert whole["loops"]["fit_loop"] == resumed["loops"]["fit_loop"]
+    scores = {
+        Path(path).name: score.item()
+        for path, score in from_callbacks(
+            read_checkpoint(path)["callbacks"], path.parent
+        ).items()
+    }
+    assert sorted(scores) == expected
+
+
+def test_a_file_of_either_half_says_the_same(config: CheckpointConfig) -> None:
+    """All but Lightning's own counts, of which a file of the plain half has less."""
+    for half in HALVES:
+        main(half, config, config.output_dir / half)
+    for name in ("last.ckpt", "best.ckpt"):
+        plain, lightning = (
+            read_checkpoint(config.output_dir / half / "checkpoints" / name)
+            for half in HALVES
+        )
+        assert plain.keys() <= lightning.keys()
+        for key in plain.keys() - {"callbacks", "rng_states"}:
+            assert_equal(plain[key], lightning[key])
+        assert_equal(plain["rng_states"]["torch"], lightning["rng_states"]["torch"])
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_nothing_is_saved_when_nothing_is_asked_for(
+    config: CheckpointConfig, half: str
+) -> None:
+    config = replace(config, every_n_train_steps=None, no_checkpointing=True)
+    main(half, config, config.output_dir / half)
+    assert not list(config.output_dir.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_finished_run_goes_on_for_more_epochs(
+    config: CheckpointConfig, half: str
+) -> None:
+    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
+    run_dir = config.output_dir / "short"
+    main(half, replace(config, max_epochs=2), run_dir)
+    resumed = resume(half, config, run_dir / LAST)
+    assert_resumed(whole, resumed, 2 * BATCHES)
+    # And a third time, when nothing is left to do but the test.
+    assert_resumed(whole, resume(half, config, run_dir / LAST), 3 * BATCHES)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_an_older_file_begins_a_branch(config: CheckpointConfig, half: str) -> None:
+    config = replace(config, save_top_k=-1)
+    run_dir = config.output_dir / "run"
+    main(half, config, run_dir)
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    older = run_dir / "checkpoints" / f"epoch=0-step={BATCHES}.ckpt"
+    branch = config.output_dir / "branch"
+    assert choose_run_dir(str(older), config.output_dir / half).name == "version_0"
+    main(half, replace(config, ckpt_path=str(older)), branch)
+    assert {path: path.read_bytes() for path in before} == before
+    whole, resumed = (read_checkpoint(folder / LAST) for folder in (run_dir, branch))
+    assert_equal(whole["state_dict"], resumed["state_dict"])
+    assert len(names(branch)) == 3
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"batch_size": 32}, "trained with --batch-size=64, and now it is 32"),
+        ({"learning_rate": 0.1}, "trained with --learning-rate=0.001"),
+        ({"seed": 1}, "give --seed=42"),
+        ({"hidden_dim": 8}, "give --hidden-dim=64"),
+        ({"limit_val_batches": None}, "give --limit-val-batches=3"),
+        ({"max_epochs": 1}, "give more than --max-epochs 1"),
+    ],
+)
+def test_another_run_is_refused(
+    config: CheckpointConfig, half: str, change: dict[str, Any], line: str
+) -> None:
+    path = stop("plain_pytorch", config, config.output_dir / "run", 2 * BATCHES + 1)
+    before = path.read_bytes()
+    config = replace(config, ckpt_path=str(path), **change)
+    with pytest.raises(CheckpointError, match=line) as error:
+        main(half, config, config.output_dir / "new")
+    assert str(path) in str(error.value)
+    assert path.read_bytes() == before
+    assert not list((config.output_dir / "new").iterdir())
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("key", ["loops", "optimizer_states", "rng_states", "config"])
+def test_a_file_that_would_silently_retrain_is_refused(
+    config: CheckpointConfig, half: str, key: str
+) -> None:
+    path = stop("plain_pytorch", config, config.output_dir / "run", 1)
+    checkpoint = read_checkpoint(path)
+    del checkpoint[key]
+    write_checkpoint(path, checkpoint)
+    with pytest.raises(
+        CheckpointError, match=f"cannot be resumed from, it has no {key}"
+    ):
+        main(half, replace(config, ckpt_path=str(path)), config.output_dir / "new")
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("dataset", "mnist", "trained on mnist, and this is mnist-5k"),
+        ("dataset_digest", "0", "trained on other images of mnist-5k"),
+        ("optimizer_states", None, "another optimizer, whose"),
+        ("loops", {"fit_loop": {}}, "does not say where its training stands"),
+        ("loops", 5, "does not say where its training stands"),
+    ],
+)
+def test_other_images_or_another_optimizer_are_refused(
+    config: CheckpointConfig, half: str, key: str, value: Any, line: str
+) -> None:
+    path = stop("plain_pytorch", config, config.output_dir / "run", 1)
+    weights = AutoEncoder(config.hidden_dim, config.latent_dim).parameters()
+    sgd = torch.optim.SGD(weights, lr=1e-3)
+    value = [sgd.state_dict()] if key == "optimizer_states" else value
+    write_checkpoint(path, read_checkpoint(path) | {key: value})
+    with pytest.raises(CheckpointError, match=line):
+        main(half, replace(config, ckpt_path=str(path)), config.output_dir / "new")
+
+
+def test_the_encoder_alone(config: CheckpointConfig) -> None:
+    images = torch.rand(5, 784)
+    for half in HALVES:
+        main(half, config, config.output_dir / half)
+    outputs = []
+    for half in HALVES:
+        load_encoder = importlib.import_module(f"{half}.checkpoint").load_encoder
+        for writer in HALVES:
+            path = config.output_dir / writer / "checkpoints" / "best.ckpt"
+            outputs.append(load_encoder(path)(images))
+    assert all(torch.equal(output, outputs[0]) for output in outputs)
+    # With the prefix, strict=False loads nothing, and only its answer says so.
+    encoder = AutoEncoder(config.hidden_dim, config.latent_dim).encoder
+    before = encoder(images)
+    weights = read_checkpoint(path)["state_dict"]
+    answer = encoder.load_state_dict(weights, strict=False)
+    assert len(answer.missing_keys) == len(list(encoder.parameters()))
+    assert torch.equal(encoder(images), before)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_an_error_inside_the_optimizer_saves_nothing_half_done(
+    config: CheckpointConfig, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.optim.Adam.step
+    taken = 0
+
+    def failing(self: torch.optim.Adam, *arguments: Any, **options: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        answer = step(self, *arguments, **options)
+        if taken == 4:  # the weights have changed, and the loop does not know yet
+            raise PowerCutError
+        return answer
+
+    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
+    run_dir = config.output_dir / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", failing)
+        with pytest.raises(PowerCutError):
+            main(half, config, run_dir)
+    assert read_checkpoint(run_dir / LAST)["global_step"] == 2
+    assert_resumed(whole, resume(half, config, run_dir / LAST), 2)
