@@ -71,8 +71,13 @@ def test_banners_and_tags_are_found() -> None:
     ],
 )
 def test_imports_go_up_only(folder: str, forbidden: set[str]) -> None:
-    files = list((ROOT / folder).glob("*.py"))
+    files = list((ROOT / folder).rglob("*.py"))
     assert files
     for path in files:
         imported = re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.M)
-        assert not forbidden & set(imported), path
+        wrong = forbidden & set(imported)
+        if path == ROOT / "plain_pytorch" / "under_the_hood.py":
+            # On purpose: it calls the hooks of the other wing's module by hand.
+            assert wrong == {"lightning", "pytorch_lightning"}
+        else:
+            assert not wrong, path

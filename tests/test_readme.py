@@ -159,6 +159,8 @@ TINY = {
         "--batch-size=1000",
         "--learning-rate=1",
     ],
+    "make plain LESSON=under_the_hood": [],
+    "make lightning LESSON=under_the_hood": [],
 }
 
 
