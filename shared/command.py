@@ -77,3 +77,15 @@ def show_digit(encoder: nn.Module, data: MNISTData) -> None:
         embedding = encoder(images.flatten(1))
     numbers = ", ".join(f"{number:.4f}" for number in embedding[0].tolist())
     print(f"the encoder alone     sees a {labels.item()} as ({numbers})")
+
+
+def report_evaluation(
+    run_dir: Path, ckpt_path: Path, trained_on: str, dataset: str, test_loss: float
+) -> None:
+    """Print the end of an evaluation: of which checkpoint, on what, and the files."""
+    other = "" if trained_on == dataset else f" (the checkpoint is of {trained_on})"
+    print(f"checkpoint            {ckpt_path}")
+    print(f"data set              {dataset}{other}")
+    print(f"test loss             {test_loss:.6f}")
+    print(f"pictures, embeddings  {run_dir}")
+    print(f"in TensorBoard        tensorboard --logdir {run_dir.parents[2]}")

@@ -14,10 +14,12 @@ from shared.model import AutoEncoder
 def newest_best(output_dir: Path) -> Path:
     """Return the `best.ckpt` that was written last, by either half in any lesson.
 
+    One of `make compare` counts, too, whose runs are in folders deeper down.
+
     Raises:
         UserError: there is none.
     """
-    found = output_dir.glob("*/*/version_*/checkpoints/best.ckpt")
+    found = output_dir.rglob("version_*/checkpoints/best.ckpt")
     newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
     if newest is None:
         raise UserError(

@@ -16,19 +16,14 @@ from shared.trained import newest_best, read_model
 def test_the_newest_of_both_halves_and_all_lessons(tmp_path: Path) -> None:
     runs = ["plain_pytorch/train/version_0", "lightning/train/version_0"]
     runs += ["lightning/checkpoint/version_10"]
+    runs += ["compare/train/version_0/plain_pytorch/train/version_0"]
     for newest in runs:
         for run in runs:
             path = tmp_path / run / "checkpoints" / "best.ckpt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, ns=(0, 10**9 + (run == newest)))
-        # Neither a newer last one nor the runs of `make compare`, deeper down, count.
-        path.with_name("last.ckpt").touch()
-        deeper = (
-            tmp_path / "compare/train/version_0" / runs[0] / "checkpoints/best.ckpt"
-        )
-        deeper.parent.mkdir(parents=True, exist_ok=True)
-        deeper.touch()
+        path.with_name("last.ckpt").touch()  # newer, and does not count
         assert newest_best(tmp_path) == tmp_path / newest / "checkpoints" / "best.ckpt"
 
 
