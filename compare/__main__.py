@@ -19,6 +19,7 @@ from compare.table import compare_results
 from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
 from shared.errors import UsageError
+from shared.options.checkpoint import CheckpointConfig
 from shared.options.evaluate import EvaluateConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
@@ -63,6 +64,10 @@ def main() -> int:
     if isinstance(config, EvaluateConfig) and config.ckpt_path is None:
         # The halves would look for it among their own runs, which are below run_dir.
         config = replace(config, ckpt_path=newest_best(config.output_dir))
+    if isinstance(config, CheckpointConfig) and config.ckpt_path:
+        raise UsageError(
+            "--ckpt-path: both halves would go on in the same folder"
+        )
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]

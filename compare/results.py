@@ -9,6 +9,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from shared.checkpoint import read_checkpoint
+
 
 def read_results(run_dir: Path) -> dict[str, Tensor]:
     """Return the numbers that a finished run has left, by name.
@@ -17,7 +19,7 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
     what `read_training` or, of a run that trains nothing, `read_evaluation` returns.
 
     Raises:
-        FileNotFoundError: the run has saved neither checkpoints nor embeddings.
+        CheckpointError: a checkpoint is damaged.
     """
     events = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
     curves = {
@@ -44,20 +46,24 @@ def read_evaluation(run_dir: Path) -> dict[str, Tensor]:
 
 
 def read_training(run_dir: Path) -> dict[str, Tensor]:
-    """Return every weight of the last checkpoint, by name, and two rows of numbers.
+    """Return every weight of the last checkpoint, and a row for each file beside it.
 
-    In one dimension of float64 all numbers of `optimizer`, its state, and of
-    `best.ckpt`, the weights that did best in validation with their epoch and step.
+    In one dimension of float64 all numbers of `optimizer`, its state, and of each other
+    checkpoint, such as `best.ckpt`, under its name, the weights with epoch and step.
     """
-    last, best = (
-        torch.load(run_dir / "checkpoints" / name, "cpu", weights_only=True)
-        for name in ("last.ckpt", "best.ckpt")
-    )
-    kept = [best["state_dict"], best["epoch"], best["global_step"]]
+    files = sorted((run_dir / "checkpoints").glob("*.ckpt"))
+    saved = {path.name: read_checkpoint(path) for path in files}
+    if not saved:  # --no-checkpointing
+        return {}
+    last = saved.pop("last.ckpt")
+    kept = {
+        name: [best["state_dict"], best["epoch"], best["global_step"]]
+        for name, best in saved.items()
+    }
     return {
         **last["state_dict"],
         "optimizer": torch.cat([*numbers(last["optimizer_states"])]),
-        "best.ckpt": torch.cat([*numbers(kept)]),
+        **{name: torch.cat([*numbers(state)]) for name, state in kept.items()},
     }
 
 
