@@ -18,16 +18,11 @@ from torchmetrics import RunningMean
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
+from shared import summaries
 from shared.command import report, run
 from shared.data import Batch
 from shared.errors import require_finite
 from shared.options.metrics import MetricsConfig
-from shared.summaries import (
-    write_embeddings,
-    write_graph,
-    write_histograms,
-    write_images,
-)
 
 
 # 1. What to measure: metrics beside the loss, and what can be looked at.
@@ -48,11 +43,12 @@ class LitMeasuredAutoEncoder(LitAutoEncoder):
         images, _ = batch
         loss = self.reconstruction_loss(images)
         require_finite("training loss", loss.item(), self.global_step)  # [finite]
-        # Two curves, train_loss_step [log] and train_loss_epoch [mean]; with on_epoch
-        # alone the mean, with neither only steps: the default in training_step.
+        # Two curves: train_loss_step, of single batches [log], and train_loss_epoch,
+        # their mean weighted by batch size [mean]. By default here: on_step alone.
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True)
         self.running_loss.update(loss.detach())  # [running]
-        # Given the metric itself, a Trainer would log its forward: the last batch.
+        # Not the metric itself: of that a Trainer logs, at a step, what its forward
+        # has returned, the loss of the one batch.
         running_loss = self.running_loss.compute()
         self.log("train_loss_running", running_loss, prog_bar=True)
         return loss
@@ -79,24 +75,28 @@ class LitMeasuredAutoEncoder(LitAutoEncoder):
     def on_fit_start(self) -> None:
         # [graph] By hand, too: TensorBoardLogger(log_graph=True) would write it again
         # for the test.
-        write_graph(self.logger.experiment, self)
+        summaries.write_graph(self.logger.experiment, self)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         # [histogram] Not in on_train_epoch_end: a Trainer validates before that, and
         # deletes the gradients before it validates.
         if self.trainer.is_last_batch:
-            write_histograms(self.logger.experiment, self, self.global_step - 1)
+            summaries.write_histograms(
+                self.logger.experiment, self, self.global_step - 1
+            )
 
     def on_validation_epoch_end(self) -> None:
         # [image] A Trainer validates two batches before it trains; its own logging
         # leaves them out, ours has to.
         if not self.trainer.sanity_checking:
             data = self.trainer.datamodule.val_set
-            write_images(self.logger.experiment, self, data, self.global_step - 1)
+            summaries.write_images(
+                self.logger.experiment, self, data, self.global_step - 1
+            )
 
     def on_test_epoch_end(self) -> None:
         data = self.trainer.datamodule.test_set  # [embedding]
-        write_embeddings(self.logger.experiment, self, data, self.global_step)
+        summaries.write_embeddings(self.logger.experiment, self, data, self.global_step)
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.

@@ -10,6 +10,7 @@ import csv
 from itertools import islice
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,23 +22,17 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from tqdm import tqdm
 
 from plain_pytorch.train import PlainAutoEncoder, evaluate, prepare
+from shared import summaries
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
 from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.metrics import MetricsConfig
-from shared.summaries import (
-    write_embeddings,
-    write_graph,
-    write_histograms,
-    write_images,
-)
 
-
-# [csv] The columns have to be known beforehand.
-COLUMNS = """epoch step test_loss test_psnr train_loss_epoch train_loss_running
-train_loss_step val_loss val_psnr""".split()
+# [csv] In the order of CSVLogger, which writes the file anew when a name is new to it.
+COLUMNS = ["epoch", "step", "test_loss", "test_psnr", "train_loss_epoch"]
+COLUMNS += ["train_loss_running", "train_loss_step", "val_loss", "val_psnr"]
 
 
 # 1. What to measure: metrics beside the loss, and what can be looked at.
@@ -78,26 +73,42 @@ class PlainMeasuredAutoEncoder(PlainAutoEncoder):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
+class Loggers(NamedTuple):
+    """Where the numbers go: to curves and to a table, in csv/metrics.csv."""
+
+    writer: SummaryWriter
+    table: "csv.DictWriter[str]"
+
+    def log_metrics(self, metrics: dict[str, float], step: int, epoch: int) -> None:
+        """Write a point of each curve, and a row of the table."""
+        metrics = {**metrics, "epoch": epoch}
+        for tag, value in metrics.items():
+            self.writer.add_scalar(tag, value, step)  # [log]
+        self.table.writerow({**metrics, "step": step})  # [csv]
+
+
 def fit(
     model: PlainMeasuredAutoEncoder,
     data: MNISTData,
     config: MetricsConfig,
     run_dir: Path,
     loaders: tuple[DataLoader[Batch], DataLoader[Batch]],
-    writer: SummaryWriter,
-    table: "csv.DictWriter[str]",
+    loggers: Loggers,
 ) -> tuple[int, float]:
     """Train, validate after every epoch; return the steps and the best val_loss."""
     train_loader, val_loader = loaders
+    writer = loggers.writer
     optimizer = model.configure_optimizers()
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     global_step, best_val_loss = 0, inf
-    write_graph(writer, model)  # [graph]
+    summaries.write_graph(writer, model)  # [graph]
     with tqdm(total=num_batches) as bar:  # [progress]
         for epoch in range(config.max_epochs):  # [epochs]
             train_loader.sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
             model.train()  # [mode]
+            model.train_loss.reset()  # [mean]
+            model.val_psnr.reset()  # [metric]
             bar.reset()
             bar.set_description(f"Epoch {epoch}")
             for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
@@ -114,20 +125,21 @@ def fit(
                         "train_loss_step": loss.item(),  # [log]
                         "train_loss_running": model.running_loss.compute().item(),
                     }
-                    log_metrics(writer, table, metrics, global_step, epoch)
+                    loggers.log_metrics(metrics, global_step, epoch)
                     bar.set_postfix(metrics, refresh=False)
                 global_step += 1
 
             step = global_step - 1
-            write_histograms(writer, model, step)  # [histogram]
+            summaries.write_histograms(writer, model, step)  # [histogram]
             limit = config.limit_val_batches
             val_loss = evaluate(model, model.validation_step, val_loader, limit)
             require_finite("validation loss", val_loss, global_step)  # [finite]
-            val_metrics = {"val_loss": val_loss, "val_psnr": pop(model.val_psnr)}
-            log_metrics(writer, table, val_metrics, step, epoch)
-            write_images(writer, model, data.val_set, step)  # [image]
-            train_metrics = {"train_loss_epoch": pop(model.train_loss)}
-            log_metrics(writer, table, train_metrics, step, epoch)
+            val_psnr = model.val_psnr.compute().item()
+            val_metrics = {"val_loss": val_loss, "val_psnr": val_psnr}
+            loggers.log_metrics(val_metrics, step, epoch)
+            summaries.write_images(writer, model, data.val_set, step)  # [image]
+            train_metrics = {"train_loss_epoch": model.train_loss.compute().item()}
+            loggers.log_metrics(train_metrics, step, epoch)
             bar.set_postfix({**train_metrics, **val_metrics})
             checkpoint = {  # [checkpoint] with the keys of Lightning's
                 "pytorch-lightning_version": LIGHTNING_VERSION,
@@ -145,37 +157,22 @@ def fit(
     return global_step, best_val_loss
 
 
-def pop(metric: MeanMetric | PeakSignalNoiseRatio) -> float:
-    """Return the value of a metric, and reset it: the next epoch begins at nothing."""
-    value = metric.compute().item()
-    metric.reset()
-    return value
-
-
-def log_metrics(
-    writer: SummaryWriter,
-    table: "csv.DictWriter[str]",
-    metrics: dict[str, float],
-    step: int,
-    epoch: int,
-) -> None:
-    """Write a point of each curve, and a row of the table."""
-    row = {**metrics, "epoch": epoch}
-    for tag, value in row.items():
-        writer.add_scalar(tag, value, step)  # [log]
-    table.writerow({**row, "step": step})  # [csv]
-
-
 # 3. How to evaluate: the mean loss and a metric over the test images.
 def test(
-    model: PlainMeasuredAutoEncoder, data: MNISTData, config: MetricsConfig, step: int
-) -> dict[str, float]:
-    """Return the loss and the peak signal-to-noise ratio, in decibels."""
+    model: PlainMeasuredAutoEncoder,
+    data: MNISTData,
+    config: MetricsConfig,
+    loggers: Loggers,
+    global_step: int,
+) -> float:
+    """Return the loss on the test images."""
     data.setup("test")
     limit = config.limit_test_batches
     test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit)
-    require_finite("test loss", test_loss, step)  # [finite]
-    return {"test_loss": test_loss, "test_psnr": pop(model.test_psnr)}
+    require_finite("test loss", test_loss, global_step)  # [finite]
+    metrics = {"test_loss": test_loss, "test_psnr": model.test_psnr.compute().item()}
+    loggers.log_metrics(metrics, global_step, config.max_epochs)
+    return test_loss
 
 
 # 4. Do it.
@@ -193,15 +190,13 @@ def main(config: MetricsConfig, run_dir: Path) -> None:
         # A line is written when it ends: a run that is killed keeps those until then.
         (run_dir / "csv" / "metrics.csv").open("w", 1, newline="") as file,
     ):
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        step, best_val_loss = fit(model, data, config, run_dir, loaders, writer, table)
+        loggers = Loggers(writer, csv.DictWriter(file, COLUMNS))
+        loggers.table.writeheader()
+        step, best_val_loss = fit(model, data, config, run_dir, loaders, loggers)
         best = run_dir / "checkpoints" / "best.ckpt"
         load_weights(model, read_checkpoint(best), best)
-        test_metrics = test(model, data, config, step)
-        log_metrics(writer, table, test_metrics, step, config.max_epochs)
-        write_embeddings(writer, model, data.test_set, step)  # [embedding]
-        test_loss = test_metrics["test_loss"]
+        test_loss = test(model, data, config, loggers, step)
+        summaries.write_embeddings(writer, model, data.test_set, step)  # [embedding]
         final = {"hp/val_loss": best_val_loss, "hp/test_loss": test_loss}
         # [hparams] run_name="." is this run; by default they would be one of their own.
         writer.add_hparams(model.hparams, final, run_name=".", global_step=step)

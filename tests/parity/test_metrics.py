@@ -1,21 +1,26 @@
 """Both halves of the lesson metrics compute and write the same, whatever the kind."""
 
 import csv
+import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.hparams import plugin_data_pb2
+from torchmetrics import RunningMean
 
 from lightning.metrics import LitMeasuredAutoEncoder
 from plain_pytorch.metrics import PlainMeasuredAutoEncoder
-from shared.config import TrainConfig
+from shared.command import config_class
+from shared.config import Parser, TrainConfig
+from shared.errors import UsageError
 from shared.options.metrics import MetricsConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
@@ -29,6 +34,7 @@ METRICS = {
     "test_loss",
     "test_psnr",
 }
+FINAL = ("val_loss", "test_loss")
 NAMES = [
     f"{part}.{layer}.{kind}"
     for part in ("encoder", "decoder")
@@ -78,25 +84,31 @@ def read_hparams(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def read_graph(run_dir: Path, model: type) -> GraphDef:
-    """Return the graph, without the name of the half's own class."""
-    graph = read_events(run_dir).Graph()
-    name = model.__name__.encode()
-    serialized = str(graph).replace(name.decode(), "Model")
-    assert name.decode() in str(graph)
-    return serialized
+def read_graph(run_dir: Path, model: type) -> str:
+    """Return the graph, with one name for both classes and its nodes numbered anew.
+
+    torch numbers them as it meets the submodules, and the plain half has one metric
+    more.
+    """
+    graph = str(read_events(run_dir).Graph())
+    assert f'"{model.__name__}/Sequential[encoder]/Linear[0]/' in graph
+    graph = graph.replace(model.__name__, "Model")
+    numbers: dict[str, str] = {}
+    return re.sub(
+        r"(?<=/)\d+(?=\")",
+        lambda n: numbers.setdefault(n[0], f"n{len(numbers)}"),
+        graph,
+    )
 
 
-def files_beside_the_logs(run_dir: Path) -> dict[str, bytes]:
-    """Return the table and the files of the projector by name."""
-    files = {
+def files_of_the_user(run_dir: Path) -> dict[str, bytes]:
+    """Return the table and the files of the projector, by name."""
+    return {
         str(path.relative_to(run_dir)): path.read_bytes()
         for pattern in ("csv/*.csv", "*.pbtxt", "0*/**/*")
         for path in run_dir.glob(pattern)
         if path.is_file()
     }
-    assert len(files) == 5
-    return files
 
 
 def assert_all_same(config: MetricsConfig) -> tuple[Ran, Path]:
@@ -105,11 +117,124 @@ def assert_all_same(config: MetricsConfig) -> tuple[Ran, Path]:
         run(half, config) for half in HALVES
     )
     assert_same(plain, lightning)
-    assert files_beside_the_logs(plain_dir) == files_beside_the_logs(lightning_dir)
+    assert len(files_of_the_user(plain_dir)) == 5
+    assert files_of_the_user(plain_dir) == files_of_the_user(lightning_dir)
+    tags = read_events(plain_dir).Tags()
+    assert tags == read_events(lightning_dir).Tags()
+    assert set(tags["scalars"]) == METRICS | {"epoch", "hp/val_loss", "hp/test_loss"}
     assert read_pictures(plain_dir) == read_pictures(lightning_dir)
     assert read_hparams(plain_dir) == read_hparams(lightning_dir)
     graph = read_graph(plain_dir, PlainMeasuredAutoEncoder)
     assert graph == read_graph(lightning_dir, LitMeasuredAutoEncoder)
-    tags = {tuple(read_events(run_dir).Tags().items()) for run_dir in ()}
-    assert tags == set()
     return plain, plain_dir
+
+
+def read_table(run_dir: Path) -> list[dict[str, str]]:
+    """Return the rows of metrics.csv, without what is empty in them."""
+    with (run_dir / "csv" / "metrics.csv").open(newline="") as file:
+        return [
+            {name: cell for name, cell in row.items() if cell}
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_both_halves_log_the_same_and_all_of_it(config: MetricsConfig) -> None:
+    ran, run_dir = assert_all_same(config)
+    curves = {tag: ran.results[tag].tolist() for tag in METRICS}
+    steps = {tag: [int(step) for step, _ in points] for tag, points in curves.items()}
+    every_fifth = list(range(4, 48, 5))
+    assert steps["train_loss_step"] == steps["train_loss_running"] == every_fifth
+    assert steps["train_loss_epoch"] == steps["val_loss"] == steps["val_psnr"]
+    assert steps["val_loss"] == [23, 47]
+    assert steps["test_loss"] == steps["test_psnr"] == [48]
+
+    pictures = read_pictures(run_dir)
+    kinds = ("weights", "gradients")
+    names = {f"{kind}/{name}" for kind in kinds for name in NAMES}
+    assert set(pictures) == names | {"reconstructions"}
+    for points in pictures.values():
+        assert [step for step, _ in points] == [23, 47]
+        assert points[0][1] != points[1][1]
+
+    table = read_table(run_dir)
+    assert len(table) == len(every_fifth) + 2 + 2 + 1
+    for tag, points in curves.items():
+        rows = [row for row in table if tag in row]
+        assert [int(row["step"]) for row in rows] == steps[tag]
+        values = torch.tensor([float(row[tag]) for row in rows])
+        assert torch.equal(values.double(), torch.tensor(points).double()[:, 1])
+
+
+def test_the_numbers_are_what_they_are_called(config: MetricsConfig) -> None:
+    config = replace(config, log_every_n_steps=1)
+    ran, run_dir = run("plain_pytorch", config)
+    curves = {tag: ran.results[tag][:, 1] for tag in METRICS}
+    losses = curves["train_loss_step"]
+    assert len(losses) == len(ran.trace.steps) == 48
+    epochs = losses.view(2, 24).mean(dim=1)
+    assert curves["train_loss_epoch"].tolist() == pytest.approx(epochs.tolist())
+    running = [losses[max(0, i - 19) : i + 1].mean().item() for i in range(48)]
+    assert curves["train_loss_running"].tolist() == pytest.approx(running)
+    # Of an epoch: the mean of all pixels' squared errors, within 2 from black to white.
+    for half in ("val", "test"):
+        decibels = 10 * torch.log10(4 / curves[f"{half}_loss"])
+        assert curves[f"{half}_psnr"].tolist() == pytest.approx(decibels.tolist())
+    data = read_hparams(run_dir)["_hparams_/session_start_info"]
+    hparams = data.session_start_info.hparams
+    assert {name: hparams[name].number_value for name in hparams} == {
+        "hidden_dim": 64,
+        "latent_dim": 3,
+        "learning_rate": 1e-3,
+    }
+    final = {name: ran.results[f"hp/{name}"].tolist() for name in FINAL}
+    assert final["test_loss"] == [[48, curves["test_loss"].item()]]
+    assert final["val_loss"] == [[48, curves["val_loss"].min().item()]]
+
+
+@pytest.mark.usefixtures("dropout")
+def test_same_with_dropout_and_a_short_last_batch(config: MetricsConfig) -> None:
+    config = replace(
+        config,
+        batch_size=300,  # 13 whole batches of 4,000 images, and 100 images
+        limit_train_batches=None,
+        limit_val_batches=None,
+        log_every_n_steps=14,
+    )
+    ran, _ = assert_all_same(config)
+    assert ran.results["train_loss_step"][:, 0].tolist() == [13, 27]
+
+
+def test_no_metric_is_in_a_checkpoint(config: MetricsConfig) -> None:
+    _, run_dir = run("plain_pytorch", replace(config, max_epochs=1))
+    checkpoint = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    assert list(checkpoint["state_dict"]) == NAMES
+
+
+def test_another_window_is_noticed(
+    config: MetricsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = run("plain_pytorch", config)
+    window = partial(RunningMean, window=19)
+    monkeypatch.setattr("lightning.metrics.RunningMean", lambda **_: window())
+    with pytest.raises(AssertionError, match="train_loss_running"):
+        assert_same(one, run("lightning", config)[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+def test_same_on_a_gpu(config: MetricsConfig) -> None:
+    assert_all_same(replace(config, accelerator="cuda"))
+
+
+def test_torchmetrics_brings_no_lightning() -> None:
+    code = "import sys, torchmetrics; sys.exit('pytorch_lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_bad_interval_is_refused(small: TrainConfig) -> None:
+    for half in HALVES:
+        main = importlib.import_module(f"{half}.metrics").main
+        with pytest.raises(UsageError, match=r"--log-every-n-steps: .*v>0"):
+            Parser("program", config_class(main)).parse_config(
+                ["--log-every-n-steps=0"]
+            )
