@@ -37,7 +37,6 @@ class LitMeasuredAutoEncoder(LitAutoEncoder):
         # [metric] In decibels, of pixels in -1..1. The mean over batches would be
         # wrong, however weighted: a logarithm has to come after the sums.
         self.val_psnr = PeakSignalNoiseRatio(data_range=2.0)
-        self.test_psnr = PeakSignalNoiseRatio(data_range=2.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
@@ -61,15 +60,6 @@ class LitMeasuredAutoEncoder(LitAutoEncoder):
         self.val_psnr.update(reconstructions, images)  # [metric]
         # The Trainer computes and resets the metric when the epoch ends.
         self.log_dict({"val_loss": loss, "val_psnr": self.val_psnr}, prog_bar=True)
-        return loss
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, _ = batch
-        reconstructions = self.decoder(self(images)).view_as(images)
-        loss = F.mse_loss(reconstructions, images)
-        require_finite("test loss", loss.item(), self.global_step)  # [finite]
-        self.test_psnr.update(reconstructions, images)  # [metric]
-        self.log_dict({"test_loss": loss, "test_psnr": self.test_psnr})
         return loss
 
     def on_fit_start(self) -> None:
@@ -130,8 +120,8 @@ def make_trainer(config: MetricsConfig, run_dir: Path) -> pl.Trainer:
     )
 
 
-# 3. How to evaluate: the mean loss and a metric over the test images.
-# Nothing to write: the Trainer calls test_step, and log_dict sees to both.
+# 3. How to evaluate: the mean loss over the test images.
+# Nothing to write: the Trainer calls the test_step of LitAutoEncoder.
 
 
 # 4. Do it.

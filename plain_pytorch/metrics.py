@@ -31,8 +31,8 @@ from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.metrics import MetricsConfig
 
 # [csv] In the order of CSVLogger, which writes the file anew when a name is new to it.
-COLUMNS = ["epoch", "step", "test_loss", "test_psnr", "train_loss_epoch"]
-COLUMNS += ["train_loss_running", "train_loss_step", "val_loss", "val_psnr"]
+COLUMNS = ["epoch", "step", "test_loss", "train_loss_epoch", "train_loss_running"]
+COLUMNS += ["train_loss_step", "val_loss", "val_psnr"]
 
 
 # 1. What to measure: metrics beside the loss, and what can be looked at.
@@ -48,7 +48,6 @@ class PlainMeasuredAutoEncoder(PlainAutoEncoder):
         # [metric] In decibels, of pixels in -1..1. The mean over batches would be
         # wrong, however weighted: a logarithm has to come after the sums.
         self.val_psnr = PeakSignalNoiseRatio(data_range=2.0)
-        self.test_psnr = PeakSignalNoiseRatio(data_range=2.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
@@ -62,13 +61,6 @@ class PlainMeasuredAutoEncoder(PlainAutoEncoder):
         reconstructions = self.decoder(self(images)).view_as(images)
         loss = F.mse_loss(reconstructions, images)
         self.val_psnr.update(reconstructions, images)  # [metric]
-        return loss
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, _ = batch
-        reconstructions = self.decoder(self(images)).view_as(images)
-        loss = F.mse_loss(reconstructions, images)
-        self.test_psnr.update(reconstructions, images)  # [metric]
         return loss
 
 
@@ -157,7 +149,7 @@ def fit(
     return global_step, best_val_loss
 
 
-# 3. How to evaluate: the mean loss and a metric over the test images.
+# 3. How to evaluate: the mean loss over the test images.
 def test(
     model: PlainMeasuredAutoEncoder,
     data: MNISTData,
@@ -170,8 +162,7 @@ def test(
     limit = config.limit_test_batches
     test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit)
     require_finite("test loss", test_loss, global_step)  # [finite]
-    metrics = {"test_loss": test_loss, "test_psnr": model.test_psnr.compute().item()}
-    loggers.log_metrics(metrics, global_step, config.max_epochs)
+    loggers.log_metrics({"test_loss": test_loss}, global_step, config.max_epochs)
     return test_loss
 
 

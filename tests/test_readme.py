@@ -142,6 +142,10 @@ TINY = {
         "--every-n-train-steps=100"
     ],
     'make lightning LESSON=checkpoint ARGS="--ckpt-path last"': ["--ckpt-path=last"],
+    "make plain LESSON=metrics": [],
+    'make lightning LESSON=metrics ARGS="--log-every-n-steps 50"': [
+        "--log-every-n-steps=50"
+    ],
 }
 
 
