@@ -22,6 +22,7 @@ from shared.command import config_class
 from shared.config import Parser, TrainConfig
 from shared.errors import UsageError
 from shared.options.metrics import MetricsConfig
+from shared.summaries import write_histograms, write_images
 from tests.commands import ROOT
 from tests.parity.halves import Ran, assert_same, run_half
 
@@ -122,7 +123,10 @@ def assert_all_same(config: MetricsConfig) -> tuple[Ran, Path]:
     tags = read_events(plain_dir).Tags()
     assert tags == read_events(lightning_dir).Tags()
     assert set(tags["scalars"]) == METRICS | {"epoch", "hp/val_loss", "hp/test_loss"}
-    assert read_pictures(plain_dir) == read_pictures(lightning_dir)
+    pictures, others = read_pictures(plain_dir), read_pictures(lightning_dir)
+    assert pictures.keys() == others.keys()
+    for tag in pictures:
+        assert pictures[tag] == others[tag], tag
     assert read_hparams(plain_dir) == read_hparams(lightning_dir)
     graph = read_graph(plain_dir, PlainMeasuredAutoEncoder)
     assert graph == read_graph(lightning_dir, LitMeasuredAutoEncoder)
@@ -217,6 +221,37 @@ def test_another_window_is_noticed(
     monkeypatch.setattr("lightning.metrics.RunningMean", lambda **_: window())
     with pytest.raises(AssertionError, match="train_loss_running"):
         assert_same(one, run("lightning", config)[0])
+
+
+def one_step_late(model: Any, *_: Any) -> None:
+    """Write the histograms at another step."""
+    if model.trainer.is_last_batch:
+        write_histograms(model.logger.experiment, model, model.global_step)
+
+
+def with_the_sanity_check(model: Any) -> None:
+    """Write the images before the training, too."""
+    data = model.trainer.datamodule.val_set
+    write_images(model.logger.experiment, model, data, model.global_step - 1)
+
+
+@pytest.mark.parametrize(
+    ("hook", "mistake", "said"),
+    [
+        ("on_train_batch_end", one_step_late, "weights/encoder"),
+        ("on_validation_epoch_end", with_the_sanity_check, "reconstructions"),
+    ],
+)
+def test_a_mistake_is_noticed(
+    config: MetricsConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+    mistake: Any,
+    said: str,
+) -> None:
+    monkeypatch.setattr(LitMeasuredAutoEncoder, hook, mistake)
+    with pytest.raises(AssertionError, match=said):
+        assert_all_same(replace(config, limit_train_batches=6))
 
 
 @pytest.mark.gpu
