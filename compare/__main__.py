@@ -65,9 +65,7 @@ def main() -> int:
         # The halves would look for it among their own runs, which are below run_dir.
         config = replace(config, ckpt_path=newest_best(config.output_dir))
     if isinstance(config, CheckpointConfig) and config.ckpt_path:
-        raise UsageError(
-            "--ckpt-path: both halves would go on in the same folder"
-        )
+        raise UsageError("--ckpt-path: both halves would go on in the same folder")
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]

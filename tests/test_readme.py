@@ -161,6 +161,10 @@ TINY = {
     ],
     "make plain LESSON=under_the_hood": [],
     "make lightning LESSON=under_the_hood": [],
+    "make plain LESSON=metrics": [],
+    'make lightning LESSON=metrics ARGS="--log-every-n-steps 50"': [
+        "--log-every-n-steps=50"
+    ],
 }
 
 
