@@ -1,7 +1,9 @@
 """What the README shows is so, and what it tells people to run works."""
 
+import importlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.config import TrainConfig
+from shared.command import config_class
+from shared.config import Parser, TrainConfig
 from tests.commands import ROOT
 from tests.test_makefile import make
 from tests.test_mirror import tags
@@ -168,8 +171,27 @@ TINY = {
 }
 
 
+@pytest.mark.parametrize("command", [name for name in COMMANDS if "LESSON=" in name])
+def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
+    _, target, lesson, *arguments = shlex.split(command)
+    half = "lightning" if target == "lightning" else "plain_pytorch"
+    name = lesson.removeprefix("LESSON=")
+    assert (ROOT / half / f"{name}.py").exists()
+    if arguments:
+        main = importlib.import_module(f"{half}.{name}").main
+        options = shlex.split(arguments[0].removeprefix("ARGS="))
+        Parser(command, config_class(main)).parse_config(options)
+
+
 @needs_venv
-@pytest.mark.parametrize("command", TINY)
+@pytest.mark.parametrize(
+    "command",
+    [
+        # That a lesson runs, its own tests see; this one adds seconds of imports.
+        pytest.param(command, marks=pytest.mark.slow if "LESSON=" in command else ())
+        for command in TINY
+    ],
+)
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
     lesson = re.findall(r"LESSON=\w+", command)
@@ -184,6 +206,7 @@ EVALUATE = [
 ]
 
 
+@pytest.mark.slow
 @needs_venv
 @pytest.mark.parametrize("command", EVALUATE)
 def test_a_command_after_a_training_works(small: TrainConfig, command: str) -> None:
