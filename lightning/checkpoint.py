@@ -20,11 +20,18 @@ from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
+from shared.checkpoint import after_an_error
 from shared.command import report, run, show_digit
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
 from shared.errors import require_finite
-from shared.lightning_format import Position, from_loops, to_loops
+from shared.lightning_format import (
+    Position,
+    from_callbacks,
+    from_loops,
+    to_callbacks,
+    to_loops,
+)
 from shared.options.checkpoint import CheckpointConfig
 from shared.resume import check_same, describe, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
@@ -98,9 +105,8 @@ class Resumable(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
     ) -> None:
-        optimizer = model.configure_optimizers()["optimizer"]
-        path = Path(str(trainer.ckpt_path))
-        check_same(checkpoint, trainer.datamodule, optimizer, path)
+        callbacks = checkpoint["callbacks"]  # [top_k] Their folder may have moved.
+        callbacks |= to_callbacks(from_callbacks(callbacks, self.path.parent))
         model.loss_sum, model.num_images = checkpoint["train_loss"]  # [mean]
         set_rng_states(checkpoint["rng_states"])  # [rng]
 
@@ -109,12 +115,12 @@ class Resumable(pl.Callback):
             trainer.save_checkpoint(self.path, weights_only=False)  # [checkpoint]
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        self.rng_states = get_rng_states()  # [rng]
         hold_signals()  # [signal]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.rng_states = get_rng_states()  # [rng]
         every = self.config.every_n_train_steps or inf
         if batch_idx == 0 or trainer.global_step % every == 0 or signalled():
             self.save(trainer)
@@ -122,6 +128,10 @@ class Resumable(pl.Callback):
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         self.rng_states = None  # [exception] half a step cannot be saved
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not trainer.is_last_batch:  # or validation comes first
+            self.rng_states = get_rng_states()  # [rng]
 
     def on_train_epoch_end(self, *_: Any) -> None:
         self.rng_states = get_rng_states()  # [rng]
@@ -136,7 +146,8 @@ class Resumable(pl.Callback):
         self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
     ) -> None:
         if self.rng_states and isinstance(exception, Exception):  # [exception]
-            self.save(trainer)
+            with after_an_error():
+                self.save(trainer)
 
 
 def make_trainer(
@@ -201,8 +212,14 @@ def main(config: CheckpointConfig, run_dir: Path) -> None:
     data = LitResumableMNIST(config)
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     position = Position()
-    if ckpt_path:  # [resume]
-        position = from_loops(read_resumable(ckpt_path, config)["loops"])
+    if ckpt_path:  # [resume] Checked here, before the logger drops what comes again.
+        checkpoint = read_resumable(ckpt_path, config)
+        data.prepare_data()
+        data.setup("fit")
+        check_same(
+            checkpoint, ckpt_path, data, model, *model.configure_optimizers().values()
+        )
+        position = from_loops(checkpoint["loops"])
     trainer = make_trainer(config, run_dir, position.global_step)
     trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_k_models", {})

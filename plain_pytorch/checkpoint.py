@@ -23,7 +23,12 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare, test
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
+from shared.checkpoint import (
+    after_an_error,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.command import report, run, show_digit
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, MNISTData
@@ -65,8 +70,8 @@ class TrainState:
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
     num_images: int = 0
     best_k_models: dict[str, Tensor] = field(default_factory=dict)
-    rng_states: dict[str, Any] | None = None
-    """None between two states, where nothing can be saved."""
+    rng_states: dict[str, Any] | None = field(default_factory=get_rng_states)
+    """None from within a step until the next can begin: nothing can be saved there."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold, under Lightning's keys."""
@@ -93,7 +98,8 @@ class TrainState:
         callbacks = checkpoint["callbacks"]
         self.best_k_models = from_callbacks(callbacks, self.folder)  # [top_k]
         self.loss_sum, self.num_images = checkpoint["train_loss"]  # [mean]
-        set_rng_states(checkpoint["rng_states"])  # [rng]
+        self.rng_states = checkpoint["rng_states"]  # [rng]
+        set_rng_states(self.rng_states)
 
 
 def fit(
@@ -110,7 +116,7 @@ def fit(
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:  # [resume]
         checkpoint = read_resumable(ckpt_path, config)
-        check_same(checkpoint, data, optimizer, ckpt_path)
+        check_same(checkpoint, ckpt_path, data, model, optimizer, scheduler)
         state.load_state_dict(checkpoint)
 
     def save(name: str) -> None:
@@ -128,7 +134,8 @@ def fit(
             release_signals()
         except Exception:
             if state.rng_states:  # [exception]
-                save("last.ckpt")
+                with after_an_error():
+                    save("last.ckpt")
             raise
     return state
 
@@ -157,7 +164,6 @@ def run_epochs(
             bar.update(position.batch_idx)
             batches = islice(train_loader, num_batches - position.batch_idx)
             for batch_idx, batch in enumerate(batches, position.batch_idx):
-                state.rng_states = get_rng_states()  # [rng]
                 if batch_idx == 0 or position.global_step % every == 0 or signalled():
                     save("last.ckpt")  # [checkpoint]
                 exit_if_signalled()  # [signal]
@@ -177,6 +183,8 @@ def run_epochs(
                     log_metric(writer, "train_loss", loss.item(), step, epoch)
                     bar.set_postfix(train_loss=loss.item(), refresh=False)
                 position.batch_idx, position.global_step = batch_idx + 1, step + 1
+                if batch_idx + 1 < num_batches:  # or validation comes first
+                    state.rng_states = get_rng_states()  # [rng]
 
             state.scheduler.step()  # [schedule]
             limit = config.limit_val_batches

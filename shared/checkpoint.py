@@ -8,7 +8,9 @@ import contextlib
 import io
 import os
 import pickle
+import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,15 @@ from shared.errors import UserError
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be read, written or used: which one, why, what to do."""
+
+
+@contextlib.contextmanager
+def after_an_error() -> Iterator[None]:
+    """Say that a save has failed, and let the error go on that made it necessary."""
+    try:
+        yield
+    except CheckpointError as error:
+        print("error:", error, file=sys.stderr)
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -135,10 +146,20 @@ def repack(path: Path, content: bytes) -> io.BytesIO:
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
-    """Put the weights of a checkpoint into a model of the same architecture.
+    """Put the weights of a checkpoint into a model, on whatever device it is.
+
+    Raises:
+        CheckpointError: see `check_weights`.
+    """
+    check_weights(model, checkpoint, path)
+    model.load_state_dict(checkpoint["state_dict"])
+
+
+def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
+    """See that the weights of a checkpoint are those of a model of this architecture.
 
     Args:
-        model: takes the weights, wherever it is.
+        model: the model that is to have them.
         checkpoint: what `read_checkpoint` has returned.
         path: where it came from, for the error.
 
@@ -156,4 +177,3 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> No
                 f"{path} is of another architecture: {name} is {there} in the file and"
                 f" {here} in the model; give --hidden-dim and --latent-dim as then"
             )
-    model.load_state_dict(weights)

@@ -1,6 +1,7 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +30,11 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
         config = Parser(program, config_class(main)).parse_config()
         torch.set_num_threads(config.threads)
         run_dir = config.make_run_dir(config.output_dir / half / lesson)
+        since = time.time() if any(run_dir.iterdir()) else 0
         try:
             main(config, run_dir)
         except BaseException:
-            say_what_is_saved(run_dir)
+            say_what_is_saved(run_dir, since)
             raise
 
 

@@ -137,13 +137,14 @@ def to_callbacks(best_k_models: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def from_callbacks(callbacks: dict[str, Any], folder: Path) -> dict[str, Tensor]:
-    """Return `best_k_models` of a checkpoint: those in `folder`, as Lightning does.
+    """Return the `best_k_models` of a checkpoint that are in `folder`, by path.
 
-    None where nothing was saved under ModelCheckpoint(monitor="val_loss").
+    A run that was moved has them under other paths than it once saved; a run that
+    branches off into a new folder has none.
     """
     state = callbacks.get(MODEL_CHECKPOINT, {"best_k_models": {}})
-    return {
-        path: score
+    here = {
+        folder.resolve() / Path(path).name: score
         for path, score in state["best_k_models"].items()
-        if Path(path).parent == folder.resolve()
     }
+    return {str(path): score for path, score in here.items() if path.exists()}

@@ -4,13 +4,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from shared.checkpoint import CheckpointError, read_checkpoint
+from shared.checkpoint import CheckpointError, check_weights, read_checkpoint
 from shared.config import TrainConfig, option_name
 from shared.data import MNISTData
 from shared.lightning_format import from_loops
-from shared.run_dir import new_run_dir, newest_run_dir
+from shared.rng import get_rng_states
+from shared.run_dir import new_run_dir, run_dirs
 
 LAST = Path("checkpoints", "last.ckpt")
 """Where a run keeps the checkpoint to resume from."""
@@ -23,10 +26,11 @@ CHANGES_THE_RUN = (
     "latent_dim",
     "limit_train_batches",
     "limit_val_batches",
+    "save_top_k",
 )
 """With another value of these options a resumed run would be another run."""
 
-CHANGES_THE_LAST_BITS = ("threads", "use_cuda")
+CHANGES_THE_LAST_BITS = ("threads", "accelerator")
 """With another value of these a resumed run rounds otherwise from here on."""
 
 NEEDED = (
@@ -51,21 +55,19 @@ def choose_run_dir(ckpt_path: str | None, parent: Path) -> Path:
     since then stays.
 
     Args:
-        ckpt_path: a file, or `last`, or None for a run from the start.
+        ckpt_path: a file, or None for a run from the start, or `last` for the newest
+            run that has a last.ckpt, and from the start where none has.
         parent: the folder of this half's runs.
     """
-    path = Path(ckpt_path or "")
     if ckpt_path == "last":
-        newest = newest_run_dir(parent)
-        if not newest:
-            print(f"no run in {parent} yet: training from the start", file=sys.stderr)
-            return new_run_dir(parent)
-        path = newest / LAST
-        if not path.exists():
-            print(f"{path} was not saved: training from the start", file=sys.stderr)
-            return new_run_dir(parent)
-    if path.is_file() and path.match(str(LAST)):
-        return path.parents[1]
+        with_last = [run for run in run_dirs(parent) if (run / LAST).exists()]
+        if with_last:
+            return with_last[-1]
+        print(f"no {LAST} in {parent}: training from the start", file=sys.stderr)
+    elif ckpt_path:
+        path = Path(ckpt_path).absolute()
+        if path.is_file() and path.match(str(LAST)):
+            return path.parents[1]
     return new_run_dir(parent)
 
 
@@ -97,7 +99,12 @@ def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
         )
     try:
         position = from_loops(checkpoint["loops"])
-    except (KeyError, TypeError) as error:
+        then, now = dict(checkpoint["config"]), options_of(config)
+        groups = checkpoint["optimizer_states"][0]["param_groups"]
+        complete = bool(groups) and {*checkpoint["rng_states"]} == {*get_rng_states()}
+        if not complete or then.keys() != now.keys():
+            raise KeyError("rng_states or config")
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not say where its training stands ({error}): take another"
         ) from error
@@ -106,22 +113,22 @@ def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
             f"{path} is in epoch {position.epoch}, after the last one: give more than"
             f" --max-epochs {config.max_epochs}"
         )
-    then, now = checkpoint["config"], options_of(config)
-    for name in CHANGES_THE_RUN:
-        if then[name] != now[name]:
-            option = option_name(name)
-            way_out = "omit it" if then[name] is None else f"give {option}={then[name]}"
-            raise CheckpointError(
-                f"{path} was trained with {option}={then[name]}, and now it is"
-                f" {now[name]}: {way_out}, or start anew without --ckpt-path"
-            )
-    for name in CHANGES_THE_LAST_BITS:
-        if then[name] != now[name]:
+    for name in now:
+        if then[name] == now[name]:
+            continue
+        if name in CHANGES_THE_LAST_BITS:
             print(
                 f"{name} was {then[name]} and is {now[name]}: the last bits may differ"
                 " from those of a run that was never stopped",
                 file=sys.stderr,
             )
+            continue
+        option = option_name(name)
+        way_out = "omit it" if then[name] is None else f"give {option}={then[name]}"
+        raise CheckpointError(
+            f"{path} was trained with {option}={then[name]}, and now it is {now[name]}:"
+            f" {way_out}, or start anew without --ckpt-path"
+        )
     print(f"resuming from {path}, step {position.global_step}", file=sys.stderr)
     return checkpoint
 
@@ -142,16 +149,22 @@ def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
 
 def options_of(config: TrainConfig) -> dict[str, Any]:
     """Return the options that must be the same when a run is resumed, by name."""
-    names = (*CHANGES_THE_RUN, *CHANGES_THE_LAST_BITS)
-    return {name: getattr(config, name) for name in names}
+    device = "cuda" if config.use_cuda else "cpu"
+    names = (*CHANGES_THE_RUN, "threads")
+    return {name: getattr(config, name) for name in names} | {"accelerator": device}
 
 
 def check_same(
-    checkpoint: dict[str, Any], data: MNISTData, optimizer: Optimizer, path: Path
+    checkpoint: dict[str, Any],
+    path: Path,
+    data: MNISTData,
+    model: nn.Module,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
 ) -> None:
-    """See that a checkpoint was trained on these images by such an optimizer.
+    """See that this model was trained on these images, by such an optimizer.
 
-    Neither torch nor Lightning does. A learning rate or a momentum set in code silently
+    Neither torch nor Lightning does. A momentum or a schedule set in code silently
     loses to that of the file; the state of another optimizer fails steps later.
 
     Raises:
@@ -167,17 +180,21 @@ def check_same(
             f"{path} was trained on other images of {data.dataset_name} than those in"
             f" {data.config.data_dir}: give the --data-dir of then"
         )
-    groups = zip(
+    check_weights(model, checkpoint, path)
+    # What a scheduler changes is not compared; lr it has noted as initial_lr.
+    passing = {"lr", "last_epoch", "_step_count", "_last_lr"}
+    then = (
         checkpoint["optimizer_states"][0]["param_groups"],
-        optimizer.state_dict()["param_groups"],
-        strict=False,
+        checkpoint["lr_schedulers"],
     )
-    for then, now in groups:
-        # A scheduler changes lr, and keeps the one it began with as initial_lr.
-        for name in (then | now).keys() - {"lr"}:
-            if then.get(name) != now.get(name):
-                raise CheckpointError(
-                    f"{path} was trained by another optimizer, whose {name} was"
-                    f" {then.get(name)} and is {now.get(name)}: use that one, or start"
-                    " anew without --ckpt-path"
-                )
+    now = optimizer.state_dict()["param_groups"], [scheduler.state_dict()]
+    for what, olds, news in zip(("optimizer", "schedule"), then, now, strict=True):
+        changed = {"number of groups"} if len(olds) != len(news) else set()
+        for old, new in zip(olds, news, strict=False):
+            changed |= {name for name in old | new if old.get(name) != new.get(name)}
+        if changed - passing:
+            raise CheckpointError(
+                f"{path} was trained by another {what}, of another"
+                f" {', '.join(sorted(changed - passing))}: use that one, or start anew"
+                " without --ckpt-path"
+            )

@@ -22,24 +22,30 @@ def new_run_dir(parent: Path) -> Path:
     raise AssertionError("count() does not end")
 
 
-def newest_run_dir(parent: Path) -> Path | None:
-    """Return the folder `version_N` with the largest N, if there is one."""
-    numbers = [path.name.removeprefix("version_") for path in parent.glob("version_*")]
-    newest = max(
-        (int(number) for number in numbers if number.isdecimal()), default=None
-    )
-    return None if newest is None else parent / f"version_{newest}"
+def run_dirs(parent: Path) -> list[Path]:
+    """Return the folders `version_N`, the oldest first."""
+    names = [path.name.removeprefix("version_") for path in parent.glob("version_*")]
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    return [parent / f"version_{number}" for number in numbers]
 
 
-def say_what_is_saved(run_dir: Path) -> None:
+def say_what_is_saved(run_dir: Path, since: float = 0) -> None:
     """Say on stderr which files a run leaves; remove its folders if empty.
 
     The line begins anew, below a progress bar that may stand there.
+
+    Args:
+        run_dir: the folder of the run.
+        since: when a resumed run began, in seconds of `time.time()`; what it found is
+            not its own.
     """
     patterns = ("checkpoints/*.ckpt", "*.npz", "*.png")
-    saved = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
+    found = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
+    saved = [path for path in found if path.stat().st_mtime >= since]
     if saved:
         print("\nsaved so far:", *saved, file=sys.stderr)
+    elif found:
+        return
     elif any(run_dir.iterdir()):
         print("\nnothing saved yet but logs, in", run_dir, file=sys.stderr)
     else:

@@ -31,8 +31,8 @@ def hold_signals() -> None:
 
 def release_signals() -> None:
     """End what `hold_signals` began, and the run, if a signal came in the meantime."""
-    exit_if_signalled()
     exit_on_signals()
+    exit_if_signalled()
 
 
 def signalled() -> bool:

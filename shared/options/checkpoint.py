@@ -21,7 +21,8 @@ class CheckpointConfig(TrainConfig):
     """A training that can be stopped and resumed."""
 
     ckpt_path: str | None = None
-    """Checkpoint to resume from, of either half; last is that of the newest run."""
+    """Checkpoint to resume from, of either half; last is that of the newest run of this
+    half, and none if there is none."""
     save_top_k: TopK = 1
     """Keep this many of the best epochs; 0 keeps none, -1 all of them."""
     every_n_train_steps: Count | None = None
@@ -31,6 +32,10 @@ class CheckpointConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ckpt_path == "":
+            raise UsageError("--ckpt-path is empty: name a file, or leave it out")
+        if self.ckpt_path and not self.checkpointing:
+            raise UsageError("--no-checkpointing: a resumed run goes on in its files")
         if not self.checkpointing and self.every_n_train_steps:
             raise UsageError("--every-n-train-steps has no use with --no-checkpointing")
 

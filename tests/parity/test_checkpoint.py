@@ -1,6 +1,8 @@
 """A run that was stopped ends as one that never was, whichever half goes on with it."""
 
 import importlib
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from shared.config import TrainConfig
+from shared.data import Batch, ImageDataset
 from shared.lightning_format import from_callbacks
 from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
@@ -210,8 +213,11 @@ def test_a_finished_run_goes_on_for_more_epochs(
     main(half, replace(config, max_epochs=2), run_dir)
     resumed = resume(half, config, run_dir / LAST)
     assert_resumed(whole, resumed, 2 * BATCHES)
-    # And a third time, when nothing is left to do but the test.
+    # And a third time, when nothing is left to do but the test; and a fourth.
     assert_resumed(whole, resume(half, config, run_dir / LAST), 3 * BATCHES)
+    more = replace(config, max_epochs=4)
+    longer = run_half(half, "checkpoint", more, config.output_dir / "longer")
+    assert_resumed(longer, resume(half, more, run_dir / LAST), 3 * BATCHES)
 
 
 @pytest.mark.parametrize("half", HALVES)
@@ -239,6 +245,7 @@ def test_an_older_file_begins_a_branch(config: CheckpointConfig, half: str) -> N
         ({"seed": 1}, "give --seed=42"),
         ({"hidden_dim": 8}, "give --hidden-dim=64"),
         ({"limit_val_batches": None}, "give --limit-val-batches=3"),
+        ({"save_top_k": 2}, "give --save-top-k=1"),
         ({"max_epochs": 1}, "give more than --max-epochs 1"),
     ],
 )
@@ -276,7 +283,13 @@ def test_a_file_that_would_silently_retrain_is_refused(
     [
         ("dataset", "mnist", "trained on mnist, and this is mnist-5k"),
         ("dataset_digest", "0", "trained on other images of mnist-5k"),
-        ("optimizer_states", None, "another optimizer, whose"),
+        ("optimizer_states", None, "another optimizer, of another"),
+        ("optimizer_states", [], "does not say where its training stands"),
+        ("lr_schedulers", [], "another schedule, of another number of groups"),
+        ("lr_schedulers", [{"gamma": 0.5}], "another schedule, of another"),
+        ("rng_states", {}, "does not say where its training stands"),
+        ("config", [], "does not say|trained with"),
+        ("state_dict", {"a": torch.zeros(1)}, "of another architecture"),
         ("loops", {"fit_loop": {}}, "does not say where its training stands"),
         ("loops", 5, "does not say where its training stands"),
     ],
@@ -287,10 +300,77 @@ def test_other_images_or_another_optimizer_are_refused(
     path = stop("plain_pytorch", config, config.output_dir / "run", 1)
     weights = AutoEncoder(config.hidden_dim, config.latent_dim).parameters()
     sgd = torch.optim.SGD(weights, lr=1e-3)
-    value = [sgd.state_dict()] if key == "optimizer_states" else value
+    value = [sgd.state_dict()] if value is None else value
     write_checkpoint(path, read_checkpoint(path) | {key: value})
+    before = {path: path.read_bytes() for path in path.parents[1].rglob("*.*")}
+    config = replace(config, ckpt_path=str(path))
     with pytest.raises(CheckpointError, match=line):
-        main(half, replace(config, ckpt_path=str(path)), config.output_dir / "new")
+        main(half, config, path.parents[1])
+    # Not even its curves are touched: purging them is the logger's first act.
+    assert before == {path: path.read_bytes() for path in path.parents[1].rglob("*.*")}
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_an_error_while_loading_loses_no_step(
+    config: CheckpointConfig, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = ImageDataset.__getitems__
+    asked = 0
+
+    def failing(self: ImageDataset, indices: Sequence[int]) -> Batch:
+        nonlocal asked
+        asked += len(self) == 4000  # of the images to train on
+        if asked == 6:
+            raise PowerCutError
+        return get(self, indices)
+
+    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
+    run_dir = config.output_dir / "stopped"
+    config = replace(config, every_n_train_steps=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageDataset, "__getitems__", failing)
+        with pytest.raises(PowerCutError):
+            main(half, config, run_dir)
+    assert read_checkpoint(run_dir / LAST)["global_step"] == 5
+    assert_resumed(whole, resume(half, config, run_dir / LAST), 5)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("save_top_k", [1, 2])
+def test_a_run_that_was_moved_knows_its_best(
+    config: CheckpointConfig, half: str, save_top_k: int
+) -> None:
+    config = replace(config, save_top_k=save_top_k)
+    whole = config.output_dir / "whole"
+    main(half, config, whole)
+    stop(half, config, config.output_dir / "stopped", 2 * BATCHES + 1)
+    moved = (config.output_dir / "stopped").rename(config.output_dir / "moved")
+    main(half, replace(config, ckpt_path=str(moved / LAST)), moved)
+    assert names(moved) == names(whole)
+    best = from_callbacks(
+        read_checkpoint(moved / LAST)["callbacks"], moved / LAST.parent
+    )
+    assert len(best) == save_top_k
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_failing_save_does_not_hide_the_error_before_it(
+    config: CheckpointConfig,
+    half: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(self: AutoEncoder, images: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            shutil.rmtree(config.output_dir)
+            config.output_dir.touch()  # from here on no file can be written
+            raise PowerCutError
+        return self.decoder(self(images)).mean()
+
+    monkeypatch.setattr(AutoEncoder, "reconstruction_loss", fails)
+    with pytest.raises(PowerCutError):
+        main(half, config, config.output_dir / "run")
+    assert "last.ckpt cannot be written" in capsys.readouterr().err
 
 
 def test_the_encoder_alone(config: CheckpointConfig) -> None:
