@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from compare.results import read_results
+from compare.results import read_hooks, read_results
 from compare.table import compare_results
 from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
@@ -68,7 +68,8 @@ def main() -> int:
         raise UsageError("--ckpt-path: both halves would go on in the same folder")
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
-    results = [read_results(run_dir / half / lesson / "version_0") for half in HALVES]
+    run_dirs = [run_dir / half / lesson / "version_0" for half in HALVES]
+    results = [read_results(path) | read_hooks(path) for path in run_dirs]
     rows = compare_results(*results)
     table = [
         *(row[:-1] for row in rows),

@@ -124,7 +124,8 @@ class EpochMean(WeightAveraging):
     def should_update(
         self, step_idx: int | None = None, epoch_idx: int | None = None
     ) -> bool:
-        # An epoch_idx comes too late: after validation, and after the checkpoints.
+        # An epoch_idx comes after validation and before the checkpoints: they would
+        # keep an average that was not validated.
         return step_idx is not None and (step_idx + 1) % self.steps_per_epoch == 0
 
 

@@ -108,8 +108,9 @@ class HookRecorder:
         self.in_batch |= begins
         if not self.in_batch:
             self.printed.clear()
-        elif begins and self.printed:
-            print("... and the same for the next batch")
+        elif begins and len(self.printed) > 1 and "..." not in self.printed:
+            print("... and the same for every batch of this loop")
+            self.printed.add("...")
         call = re.sub(r"batch_idx=\d+", "batch_idx", line)
         if call not in self.printed:
             print(line)
@@ -168,9 +169,13 @@ OLD_HOOKS = {
     "on_batch_end": "on_train_batch_end",
     "on_pretrain_routine_start": "on_fit_start",
     "on_pretrain_routine_end": "on_fit_start",
-    "on_init_start": "on_train_start",
-    "on_init_end": "on_train_start",
+    "on_init_start": "setup",
+    "on_init_end": "setup",
     "on_keyboard_interrupt": "on_exception",
+    "on_hpc_save": "on_save_checkpoint",
+    "on_hpc_load": "on_load_checkpoint",
+    "on_post_move_to_device": "on_fit_start",
+    "tbptt_split_batch": "training_step",
 }
 # These raise an error, which needs no flag.
 SAID_ALOUD = {"training_epoch_end", "validation_epoch_end", "test_epoch_end"}
@@ -186,7 +191,7 @@ def find_old_hooks(cls: type[pl.LightningModule] | type[pl.Callback]) -> list[st
         if not hasattr(base, name):
             similar = get_close_matches(name, names, n=1, cutoff=0.85)
             for now in [OLD_HOOKS[name]] if name in OLD_HOOKS else similar:
-                found.append(f"{cls.__name__}.{name} is never called: write {now}")
+                found.append(f"{cls.__name__}.{name}: no Trainer calls it; write {now}")
         elif name.endswith("_step") and method is not getattr(base, name, None):
             # What a step once returned to be logged, beside its loss.
             source = inspect.getsource(method)

@@ -74,9 +74,8 @@ def fit(
 
     Returns the model that was validated, the steps and epochs, and the best val_loss.
     """
-    train_loader, val_loader = prepare(
-        model, data, config
-    )  # [download] [deterministic]
+    # [download] [deterministic]
+    train_loader, val_loader = prepare(model, data, config)
     images = next(iter(data.val_dataloader()))[0][:8]  # [picture]
     if config.use_cuda:
         images = images.cuda()  # [device]
@@ -101,7 +100,8 @@ def fit(
                 # and those from before the first are. mean follows the recipe.
                 averaged.update_parameters(model)
                 if epoch + 1 == config.swa_epoch_start:
-                    # As Lightning says it; neither number moves the learning rate.
+                    # initial_lr and last_epoch as Lightning sets them; SWALR uses
+                    # neither.
                     optimizer.param_groups[0]["initial_lr"] = config.swa_lrs
                     scheduler = SWALR(
                         optimizer, config.swa_lrs, last_epoch=config.max_epochs

@@ -95,7 +95,7 @@ class TrainConfig(Config):
     max_epochs: Count = 3
     """How many times to go through the training images."""
     learning_rate: LearningRate = 1e-3
-    """Adam's learning rate."""
+    """Learning rate of the optimizer: Adam, where a lesson has no other."""
     hidden_dim: Count = 64
     """Width of the model's hidden layers."""
     latent_dim: Count = 3

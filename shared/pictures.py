@@ -11,7 +11,7 @@ def reconstruction_grid(model: AutoEncoder, images: Tensor) -> Tensor:
     """Return a picture of images, and below each what the model makes of it.
 
     Args:
-        model: in evaluation mode; gradients are nobody's concern here.
+        model: in evaluation mode; call this under torch.no_grad().
         images: (count, 1, 28, 28), normalized to -1..1.
 
     Returns:

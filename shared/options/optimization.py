@@ -7,9 +7,9 @@ from shared.config import Count, LearningRate, TrainConfig
 from shared.errors import UsageError
 
 if TYPE_CHECKING:
-    PositiveFloat = float
+    ClipVal = float
 else:
-    from jsonargparse.typing import PositiveFloat
+    ClipVal = LearningRate  # above 0, and finite
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class OptimizationConfig(TrainConfig):
     """Steps in which the learning rate rises from 0, the last one at full rate."""
     accumulate_grad_batches: Count = 1
     """Batches whose gradients are added up before each step."""
-    gradient_clip_val: PositiveFloat | None = None
+    gradient_clip_val: ClipVal | None = None
     """Scale or cut gradients above this down to it; None leaves them as they are."""
     gradient_clip_algorithm: Literal["norm", "value"] = "norm"
     """What to limit: the norm of all gradients together, or the value of each."""
@@ -38,7 +38,7 @@ class OptimizationConfig(TrainConfig):
         reasons = {
             # The Trainer raises for these two ...
             "--accumulate-grad-batches needs one optimizer": two and accumulates,
-            "--gradient-clip-val needs one optimizer": two and clips,
+            "--gradient-clip-val needs one optimizer": two and (clips or by_value),
             # ... never calls optimizer_step here, ...
             "--warmup-steps needs one optimizer": two and self.warmup_steps > 1,
             # ... ignores this, and here lets LBFGS go on from a gradient to which every

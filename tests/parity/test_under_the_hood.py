@@ -257,7 +257,7 @@ def test_later_batches_are_printed_only_where_they_differ(
         "data.on_before_batch_transfer(batch)",
         "model.test_step(batch, batch_idx=0)",
         "model.on_test_batch_end(batch, batch_idx=0)",
-        "... and the same for the next batch",
+        "... and the same for every batch of this loop",
         "    model.something_new(batch_idx=1)",
         "model.on_test_epoch_end()",
         "data.on_before_batch_transfer(batch)",
@@ -360,7 +360,7 @@ def test_old_hooks_are_flagged() -> None:
     for base in (LitEncoder, pl.Callback):
         lines = find_old_hooks(with_old_hooks(base, []))
         for name, now in OLD_HOOKS.items():
-            assert f"Old.{name} is never called: write {now}" in lines
+            assert f"Old.{name}: no Trainer calls it; write {now}" in lines
         assert any("write on_train_batch_end" in line for line in lines)
 
 
@@ -382,12 +382,12 @@ def test_living_hooks_are_not_flagged() -> None:
 
 def test_the_old_fashioned_model(tiny: UnderTheHoodConfig) -> None:
     assert find_old_hooks(LitOldFashioned) == [
-        "LitOldFashioned.configure_optimizer is never called:"
+        "LitOldFashioned.configure_optimizer: no Trainer calls it;"
         " write configure_optimizers",
-        "LitOldFashioned.on_epoch_end is never called: write on_train_epoch_end",
+        "LitOldFashioned.on_epoch_end: no Trainer calls it; write on_train_epoch_end",
         "LitOldFashioned.training_step: 'log' is ignored: use self.log",
         "LitOldFashioned.training_step: 'progress_bar' is ignored: use self.log",
-        "LitOldFashioned.training_step_end is never called: write training_step",
+        "LitOldFashioned.training_step_end: no Trainer calls it; write training_step",
     ]
     runner = trainer(tiny)
     runner.fit(LitOldFashioned(8, 2, 1e-3), datamodule=LitMNIST(tiny))
