@@ -66,8 +66,9 @@ def report(
     if best_val_loss is not None:  # None where no best weights were kept
         print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
-    print(f"checkpoints           {run_dir / 'checkpoints'}")
-    print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+    if run_dir.exists():  # a dry run leaves nothing
+        print(f"checkpoints           {run_dir / 'checkpoints'}")
+        print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
 
 
 def show_digit(encoder: nn.Module, data: MNISTData) -> None:

@@ -36,7 +36,9 @@ def say_what_is_saved(run_dir: Path) -> None:
 
     The line begins anew, below a progress bar that may stand there.
     """
-    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png")
+    if not run_dir.exists():  # a dry run
+        return
+    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png", "*.json")
     saved = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
     if saved:
         print("\nsaved so far:", *saved, file=sys.stderr)
