@@ -7,6 +7,7 @@
 `make diff LESSON=debugging` shows this file beside plain_pytorch/debugging.py.
 """
 
+import os
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -45,7 +46,7 @@ class LitReconstructor(LitAutoEncoder):
         return F.mse_loss(self(images), images.flatten(1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        # [finite] Anomaly mode looks at gradients alone: a nan loss can have finite ones.
+        # [finite] Anomaly mode looks at gradients: those of a nan loss can be finite.
         images, _ = batch
         loss = self.reconstruction_loss(images)
         require_finite("training loss", loss.item(), self.global_step, batch_idx)
@@ -107,9 +108,9 @@ def make_profiler(config: DebuggingConfig, run_dir: Path) -> Profiler | None:
     if config.profiler == "simple":
         return SimpleProfiler()
     if config.profiler == "pytorch":
-        return PyTorchProfiler(
-            run_dir, "profile", export_to_chrome=True, acc_events=True
-        )
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no C++ logs on stderr
+        # Its steps end with training_step, within that of the optimizer.
+        return PyTorchProfiler(run_dir, "profile", export_to_chrome=True)
     return None
 
 

@@ -7,6 +7,7 @@
 `make diff LESSON=debugging` shows this file beside lightning/debugging.py.
 """
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -139,6 +140,7 @@ def make_profiler(config: DebuggingConfig, run_dir: Path, num_batches: int) -> A
     """Return what records three steps into trace.json, or the whole of a short run."""
     if config.profiler != "pytorch":
         return nullcontext()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no C++ logs on stderr
     long = num_batches * config.max_epochs >= 5
     return profile(
         activities=[ProfilerActivity.CUDA if config.use_cuda else ProfilerActivity.CPU],
@@ -165,7 +167,7 @@ def watch(
         with timed(step.__name__, seconds):
             loss = step(batch, batch_idx)
         name = step.__name__.replace("_step", " loss")
-        # [finite] Anomaly mode looks at gradients alone: a nan loss can have finite ones.
+        # [finite] Anomaly mode looks at gradients: those of a nan loss can be finite.
         require_finite(name, loss.item(), global_step, batch_idx)
         return loss
 
@@ -198,11 +200,11 @@ def main(config: DebuggingConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     if config.fast_dev_run:  # [dry_run]
         n = config.fast_dev_run
-        config = replace(config, max_epochs=1, limit_test_batches=n)
         config = replace(config, limit_train_batches=n, limit_val_batches=n)
+        config = replace(config, limit_test_batches=n, max_epochs=1)
     if config.overfit_batches:  # [overfit]
-        n = config.overfit_batches
-        config = replace(config, limit_train_batches=n, limit_val_batches=n)
+        share = config.overfit_batches
+        config = replace(config, limit_train_batches=share, limit_val_batches=share)
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainReconstructor(
         config.hidden_dim, config.latent_dim, config.learning_rate
