@@ -7,16 +7,11 @@
 `make diff LESSON=debugging` shows this file beside plain_pytorch/debugging.py.
 """
 
-import os
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    ModelCheckpoint,
-    ModelSummary,
-    TQDMProgressBar,
-)
+from pytorch_lightning.callbacks import ModelCheckpoint, ModelSummary, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 from torch import Tensor
@@ -108,7 +103,6 @@ def make_profiler(config: DebuggingConfig, run_dir: Path) -> Profiler | None:
     if config.profiler == "simple":
         return SimpleProfiler()
     if config.profiler == "pytorch":
-        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no C++ logs on stderr
         # Its steps end with training_step, within that of the optimizer.
         return PyTorchProfiler(run_dir, "profile", export_to_chrome=True)
     return None
@@ -124,7 +118,7 @@ def main(config: DebuggingConfig, run_dir: Path) -> None:
     pl.seed_everything(config.seed, verbose=False)  # [seed]
     model = LitReconstructor(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = LitMNIST(config)
-    config.require_batches(data)  # a Trainer looks at the test's after the training
+    config.require_batches(data)  # [limit] a Trainer looks at the test's after training
     trainer = make_trainer(config, run_dir)
     trainer.fit(model, datamodule=data)
     best = None if config.fast_dev_run else run_dir / "checkpoints" / "best.ckpt"

@@ -7,23 +7,19 @@
 `make diff LESSON=debugging` shows this file beside lightning/debugging.py.
 """
 
-import os
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import inf
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile, record_function, schedule
+from torch.profiler import profile, schedule
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from torchinfo import summary
@@ -37,9 +33,9 @@ from shared.data import Batch, MNISTData
 from shared.errors import require_finite
 from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.debugging import DebuggingConfig
+from shared.stopwatch import Stopwatch
 
-Seconds = defaultdict[str, list[float]]
-"""How long each part of a run took, every time, by the name of the part."""
+Step = Callable[[Batch, int], Tensor]
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.
@@ -59,12 +55,12 @@ def fit(
     data: MNISTData,
     config: DebuggingConfig,
     run_dir: Path,
-    seconds: Seconds,
+    stopwatch: Stopwatch,
 ) -> tuple[int, float | None]:
     """Train, validate after every epoch; return the steps and the best val_loss."""
     train_loader, val_loader = prepare(model, data, config)
     if config.overfit_batches:  # [overfit] on the same images in every epoch
-        print("overfitting: the training images are not shuffled", file=sys.stderr)
+        print("overfitting: the training images are not shuffled")
         train_loader = data.dataloader(data.train_set)
     # [summary] Of zeros: given an input_size, it would draw random numbers.
     summary(model, input_data=torch.zeros(1, 1, 28, 28))
@@ -88,12 +84,12 @@ def fit(
             for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
-                step = watch(model.training_step, global_step, seconds)
-                loss = step(batch, batch_idx)
+                step = model.training_step
+                loss = watched(step, global_step, stopwatch, batch, batch_idx)
                 optimizer.zero_grad()  # [zero_grad]
-                with timed("backward", seconds):
+                with stopwatch.time("backward"):
                     loss.backward()  # [backward]
-                with timed("optimizer_step", seconds):
+                with stopwatch.time("optimizer_step"):
                     optimizer.step()  # [step]
                 loss_sum = loss_sum + loss.detach() * len(batch[0])  # [mean]
                 num_images += len(batch[0])
@@ -105,7 +101,7 @@ def fit(
                 if profiler:
                     profiler.step()
 
-            step = watch(model.validation_step, global_step, seconds)
+            step = partial(watched, model.validation_step, global_step, stopwatch)
             val_loss = evaluate(model, step, val_loader, num_val_batches)
             train_loss = (loss_sum.cpu() / num_images).item()
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
@@ -140,38 +136,23 @@ def make_profiler(config: DebuggingConfig, run_dir: Path, num_batches: int) -> A
     """Return what records three steps into trace.json, or the whole of a short run."""
     if config.profiler != "pytorch":
         return nullcontext()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no C++ logs on stderr
     long = num_batches * config.max_epochs >= 5
     return profile(
-        activities=[ProfilerActivity.CUDA if config.use_cuda else ProfilerActivity.CPU],
         schedule=schedule(wait=1, warmup=1, active=3, repeat=1) if long else None,
         on_trace_ready=lambda done: done.export_chrome_trace(f"{run_dir}/trace.json"),
     )
 
 
-@contextmanager
-def timed(name: str, seconds: Seconds) -> Iterator[None]:
-    """Take the time of a part, and give the part its name in a trace."""
-    start = perf_counter()
-    with record_function(name):
-        yield
-    seconds[name].append(perf_counter() - start)
-
-
-def watch(
-    step: Callable[[Batch, int], Tensor], global_step: int, seconds: Seconds
-) -> Callable[[Batch, int], Tensor]:
-    """Return a step that is timed, and stops the run where its loss is not finite."""
-
-    def watched(batch: Batch, batch_idx: int) -> Tensor:
-        with timed(step.__name__, seconds):
-            loss = step(batch, batch_idx)
-        name = step.__name__.replace("_step", " loss")
-        # [finite] Anomaly mode looks at gradients: those of a nan loss can be finite.
-        require_finite(name, loss.item(), global_step, batch_idx)
-        return loss
-
-    return watched
+def watched(
+    step: Step, global_step: int, stopwatch: Stopwatch, batch: Batch, batch_idx: int
+) -> Tensor:
+    """Return the loss of a step: timed, and the end of the run if it is not finite."""
+    with stopwatch.time(step.__name__):
+        loss = step(batch, batch_idx)
+    name = step.__name__.replace("_step", " loss")
+    # [finite] Anomaly mode looks at gradients: those of a nan loss can be finite.
+    require_finite(name, loss.item(), global_step, batch_idx)
+    return loss
 
 
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
@@ -181,14 +162,13 @@ def test(
     config: DebuggingConfig,
     run_dir: Path,
     global_step: int,
-    seconds: Seconds,
+    stopwatch: Stopwatch,
 ) -> float:
     """Return the loss on the test images."""
     data.setup("test")
     loader = data.test_dataloader()
-    limit = count(config.limit_test_batches, loader)
-    step = watch(model.test_step, global_step, seconds)
-    test_loss = evaluate(model, step, loader, limit)
+    step = partial(watched, model.test_step, global_step, stopwatch)
+    test_loss = evaluate(model, step, loader, count(config.limit_test_batches, loader))
     if not config.fast_dev_run:
         with SummaryWriter(run_dir) as writer:
             log_metric(writer, "test_loss", test_loss, global_step, config.max_epochs)
@@ -210,17 +190,16 @@ def main(config: DebuggingConfig, run_dir: Path) -> None:
         config.hidden_dim, config.latent_dim, config.learning_rate
     )
     data = MNISTData(config)
-    config.require_batches(data)
-    seconds: Seconds = defaultdict(list)
-    global_step, best_val_loss = fit(model, data, config, run_dir, seconds)
+    config.require_batches(data)  # [limit]
+    stopwatch = Stopwatch()
+    global_step, best_val_loss = fit(model, data, config, run_dir, stopwatch)
     best = run_dir / "checkpoints" / "best.ckpt"
     if not config.fast_dev_run:
         load_weights(model, read_checkpoint(best), best)
-    test_loss = test(model, data, config, run_dir, global_step, seconds)
+    test_loss = test(model, data, config, run_dir, global_step, stopwatch)
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
     if config.profiler == "simple":  # [profiler]
-        rows = [(name, len(s), sum(s), sum(s) / len(s)) for name, s in seconds.items()]
-        print(tabulate(rows, headers=["action", "calls", "total, s", "mean, s"]))
+        print(stopwatch.table())
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def report(
     if run_dir.exists():  # a dry run leaves nothing
         print(f"checkpoints           {run_dir / 'checkpoints'}")
         print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+    for trace in sorted(run_dir.glob("*.json")):
+        print(f"trace                 {trace}")
 
 
 def show_digit(encoder: nn.Module, data: MNISTData) -> None:
