@@ -94,7 +94,7 @@ def fit(
                 loss_sum = loss_sum + loss.detach() * len(batch[0])  # [mean]
                 num_images += len(batch[0])
                 bar.update()
-                if writer and (global_step + 1) % LOG_EVERY_N_STEPS == 0:
+                if writer and (global_step + 1) % LOG_EVERY_N_STEPS == 0:  # [log]
                     log_metric(writer, "train_loss", loss.item(), global_step, epoch)
                     bar.set_postfix(train_loss=loss.item(), refresh=False)
                 global_step += 1
