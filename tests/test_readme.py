@@ -142,6 +142,14 @@ TINY = {
         "--every-n-train-steps=100"
     ],
     'make lightning LESSON=checkpoint ARGS="--ckpt-path last"': ["--ckpt-path=last"],
+    "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
+    'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
+        "--overfit-batches=1"
+    ],
+    'make plain LESSON=debugging ARGS="--limit-train-batches 0.1 --profiler pytorch"': [
+        "--limit-train-batches=0.1",
+        "--profiler=pytorch",
+    ],
 }
 
 
