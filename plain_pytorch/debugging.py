@@ -106,7 +106,7 @@ def fit(
             train_loss = (loss_sum.cpu() / num_images).item()
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
             if not writer:  # [dry_run] no curves, no checkpoints
-                break
+                continue
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             checkpoint = {  # [checkpoint] with the keys of Lightning's
