@@ -20,6 +20,7 @@ from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
 from shared.errors import UsageError
 from shared.options.checkpoint import CheckpointConfig
+from shared.options.debugging import DebuggingConfig
 from shared.options.evaluate import EvaluateConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
@@ -61,6 +62,8 @@ def main() -> int:
     twin = importlib.import_module(f"plain_pytorch.{lesson}")
     parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
     config = parser.parse_config(arguments)
+    if isinstance(config, DebuggingConfig) and config.fast_dev_run:
+        raise UsageError("--fast-dev-run leaves no files, and so nothing to compare")
     if isinstance(config, EvaluateConfig) and config.ckpt_path is None:
         # The halves would look for it among their own runs, which are below run_dir.
         config = replace(config, ckpt_path=newest_best(config.output_dir))

@@ -17,6 +17,7 @@ for message in (
     "Checkpoint directory .* exists and is not empty",  # so it is when resumed
     "The dirpath has changed",  # the best are counted anew in a new folder
     "GPU available but not used",
+    ".*Profiler clears events at the end of each cycle",
 ):
     warnings.filterwarnings("ignore", message)
 logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(

@@ -1,5 +1,6 @@
 """What both halves share: the model, the data, the options."""
 
+import os
 import signal
 import sys
 
@@ -7,3 +8,6 @@ import sys
 # without a traceback. From then on shared.command says what was saved.
 if sys.argv[0] == "-m":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# torch.profiler reads this when it starts; otherwise its C++ code logs on stderr.
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")

@@ -30,7 +30,8 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
         config = Parser(program, config_class(main)).parse_config()
         torch.set_num_threads(config.threads)
         run_dir = config.make_run_dir(config.output_dir / half / lesson)
-        since = time.time() if any(run_dir.iterdir()) else 0
+        resumed = run_dir.exists() and any(run_dir.iterdir())
+        since = time.time() if resumed else 0
         try:
             main(config, run_dir)
         except BaseException:
@@ -68,8 +69,11 @@ def report(
     if best_val_loss is not None:  # None where no best weights were kept
         print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
-    print(f"checkpoints           {run_dir / 'checkpoints'}")
-    print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+    if run_dir.exists():  # a dry run leaves nothing
+        print(f"checkpoints           {run_dir / 'checkpoints'}")
+        print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
+    for trace in sorted(run_dir.glob("*.json")):
+        print(f"trace                 {trace}")
 
 
 def show_digit(encoder: nn.Module, data: MNISTData) -> None:

@@ -119,7 +119,8 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
 
     Args:
         program: what the user calls.
-        config_class: the dataclass; a field `x` of type bool is --x or --no-x.
+        config_class: the dataclass; a field `x` of type bool is --x or --no-x. A
+            field's metadata are more arguments of add_argument.
     """
 
     def __init__(self, program: str, config_class: type[AnyConfig]) -> None:
@@ -132,7 +133,7 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         self.config_class = config_class
         helps = {
             attribute.arg_name: attribute.description
-            for part in config_class.__mro__[:-1]
+            for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
             for attribute in docstring_parser.parse_from_object(part).params
         }
         defaults = config_class()
@@ -144,6 +145,7 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
                 default=getattr(defaults, option.name),
                 help=helps[option.name],
                 **(yes_no if flag else {"type": option.type}),
+                **option.metadata,
             )
 
     def parse_config(self, arguments: list[str] | None = None) -> AnyConfig:
@@ -168,7 +170,9 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         key = re.match(r'Parser key "(\w+)"', message)
         if key:
             reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
-            message = f"{option_name(key[1])}: {reason[1] if reason else message}"
+            given = re.search(r"Given value: (.+)", message)  # of several plain types
+            why = reason[1] if reason else f"cannot be {given[1]}" if given else message
+            message = f"{option_name(key[1])}: {why}"
         raise UsageError(f"{message} (see --help)") from ex
 
 

@@ -15,16 +15,23 @@ class UsageError(UserError):
     exit_status = 2
 
 
-def require_finite(name: str, loss: float, step: int) -> None:
+def require_finite(
+    name: str, loss: float, step: int, batch_idx: int | None = None
+) -> None:
     """Stop a run whose loss is nan or infinite, instead of training on with it.
 
     Args:
         name: which loss, as the user reads it.
         loss: its value; `loss.item()` waits for a GPU to have computed it.
         step: the number of optimizer steps taken so far.
+        batch_idx: the batch of the epoch that has this loss, counted from 0; None where
+            it is a mean over batches.
 
     Raises:
         UserError: the loss is not finite.
     """
     if not isfinite(loss):
-        raise UserError(f"the {name} is {loss} at step {step}: lower --learning-rate")
+        where = (
+            f"step {step}" if batch_idx is None else f"step {step}, batch {batch_idx}"
+        )
+        raise UserError(f"the {name} is {loss} at {where}: lower --learning-rate")

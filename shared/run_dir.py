@@ -39,7 +39,9 @@ def say_what_is_saved(run_dir: Path, since: float = 0) -> None:
         since: when a resumed run began, in seconds of `time.time()`; what it found is
             not its own.
     """
-    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png")
+    if not run_dir.exists():  # a dry run
+        return
+    patterns = ("checkpoints/*.ckpt", "*.npz", "*.png", "*.json")
     found = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
     saved = [path for path in found if path.stat().st_mtime >= since]
     if saved:

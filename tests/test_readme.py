@@ -168,6 +168,14 @@ TINY = {
     'make lightning LESSON=metrics ARGS="--log-every-n-steps 50"': [
         "--log-every-n-steps=50"
     ],
+    "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
+    'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
+        "--overfit-batches=1"
+    ],
+    'make plain LESSON=debugging ARGS="--limit-train-batches 0.1 --profiler pytorch"': [
+        "--limit-train-batches=0.1",
+        "--profiler=pytorch",
+    ],
 }
 
 
