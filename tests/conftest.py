@@ -1,5 +1,6 @@
 """What all tests share: a clean environment, and small runs of both halves."""
 
+import logging
 import os
 import random
 import signal
@@ -27,8 +28,11 @@ def clean_process() -> Iterator[None]:
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     handlers = {number: signal.getsignal(number) for number in (2, 15)}
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
     torch.set_num_threads(1)
     yield
+    log.setLevel(level)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     torch.set_num_threads(threads)

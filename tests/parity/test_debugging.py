@@ -60,7 +60,7 @@ def test_the_summaries_have_counts_and_shapes(
     plain = capsys.readouterr().out
     for said in ("[1, 64]", "[1, 3]", "[1, 784]", "50,240", "Total params: 101,651"):
         assert said in plain
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "pytorch_lightning"):
         lightning_main(config, config.output_dir / "lightning")
     for said in ("[1, 784]", "[1, 3]", "decoder.2", "50.2 K", "101 K     Total params"):
         assert said in caplog.text
