@@ -50,6 +50,7 @@ def best(config: Config, run: str) -> Path:
     return config.output_dir / run / "checkpoints" / "best.ckpt"
 
 
+@pytest.mark.slow
 def test_both_halves_say_and_leave_what_they_should(tiny: EvaluateConfig) -> None:
     path = write(best(tiny, "lightning/train/version_0"))
     Image.new("L", (40, 60), 255).save(tiny.output_dir / "my.png")

@@ -151,7 +151,7 @@ def names(run_dir: Path) -> list[str]:
 
 @pytest.mark.parametrize("resumer", HALVES)
 @pytest.mark.parametrize("writer", HALVES)
-@pytest.mark.parametrize("save_top_k", [2, -1])
+@pytest.mark.parametrize("save_top_k", [2, slow(-1)])
 def test_the_best_k_go_on(
     config: CheckpointConfig, writer: str, resumer: str, save_top_k: int
 ) -> None:

@@ -279,6 +279,7 @@ def test_what_the_twins_print(
     assert old_hooks.startswith("ignored without a word:\nLitOldFashioned.")
 
 
+@pytest.mark.slow
 def test_the_plain_command_is_without_warnings(tiny: UnderTheHoodConfig) -> None:
     status, _, stderr = run("plain_pytorch.under_the_hood", *tiny.to_arguments())
     assert status == 0

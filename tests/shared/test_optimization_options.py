@@ -68,7 +68,9 @@ def test_bad_options_are_usage_errors(arguments: str, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("half", ["plain_pytorch", "lightning"])
+@pytest.mark.parametrize(
+    "half", ["plain_pytorch", pytest.param("lightning", marks=pytest.mark.slow)]
+)
 def test_a_usage_error_ends_with_status_2(half: str) -> None:
     arguments = ["--optimizer=two", "--accumulate-grad-batches=2"]
     status, stdout, stderr = run(f"{half}.optimization", *arguments)
