@@ -38,8 +38,8 @@ def start_and_wait(
 @pytest.mark.parametrize(
     ("half", "sent", "status"),
     [
-        ("plain_pytorch", signal.SIGTERM, 143),
         ("lightning", signal.SIGINT, 130),
+        pytest.param("plain_pytorch", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("plain_pytorch", signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param("lightning", signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
