@@ -209,10 +209,10 @@ class LitOldFashioned(LitAutoEncoder):
         return {"loss": loss, "log": shown, "progress_bar": shown}
 
     def training_step_end(self, outputs: Any) -> None:
-        raise NotImplementedError("not raised: this is never called")
+        raise AssertionError("a Trainer has called this")
 
     def on_epoch_end(self) -> None:
-        raise NotImplementedError("not raised: this is never called")
+        raise AssertionError("a Trainer has called this")
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
