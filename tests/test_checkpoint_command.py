@@ -98,6 +98,8 @@ def test_a_damaged_checkpoint_gets_one_line(
     [
         (["--save-top-k", "-2"], "--save-top-k"),
         (["--every-n-train-steps", "0"], "--every-n-train-steps"),
+        (["--ckpt-path="], "--ckpt-path is empty"),
+        (["--ckpt-path=last", "--no-checkpointing"], "goes on in its files"),
         (["--no-checkpointing", "--every-n-train-steps", "5"], "has no use with"),
     ],
 )

@@ -48,6 +48,7 @@ BAD = [
     ("--gradient-clip-val=0", "--gradient-clip-val: "),
     ("--gradient-clip-val=-1", "--gradient-clip-val: "),
     ("--gradient-clip-val=nan", "--gradient-clip-val: "),
+    ("--gradient-clip-val=inf", "--gradient-clip-val: "),
     ("--gradient-clip-algorithm=both", "--gradient-clip-algorithm: "),
     ("--gradient-clip-algorithm=value", "value needs --gradient-clip-val"),
     ("--optimizer=sgd", "--optimizer: "),
