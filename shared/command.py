@@ -1,5 +1,6 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from torch import nn
 
 from shared.config import AnyConfig, Parser
 from shared.data import MNISTData
-from shared.errors import UserError
+from shared.errors import UsageError, UserError
+from shared.ranks import explain, is_about_ranks, this_rank
 from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals
 
@@ -28,6 +30,12 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
     with one_line_errors():
         program = f"python -m {half}.{lesson}"
         config = Parser(program, config_class(main)).parse_config()
+        started = int(os.environ.get("WORLD_SIZE", config.world_size))
+        if started != config.world_size:  # each would train for itself, or wait
+            raise UsageError(
+                f"{started} processes were started for a run of {config.world_size};"
+                " the lesson distributed takes all, without --devices and --num-nodes"
+            )
         torch.set_num_threads(config.threads)
         run_dir = config.make_run_dir(config.output_dir / half / lesson)
         resumed = run_dir.exists() and any(run_dir.iterdir())
@@ -50,14 +58,16 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:  # OSError: no access, or a full disk
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {this_rank()}" + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(error.exit_status if isinstance(error, UserError) else 1)
     except RuntimeError as error:  # torch.OutOfMemoryError, and the CPU's
-        if "allocate" not in str(error):
+        if is_about_ranks(error):
+            why = explain(error)
+        elif "allocate" in str(error):
+            why = "out of memory: lower --hidden-dim or --batch-size"
+        else:
             raise
-        print(
-            "error: out of memory: lower --hidden-dim or --batch-size", file=sys.stderr
-        )
+        print(f"error: {this_rank()}{why}", file=sys.stderr)
         sys.exit(1)
 
 

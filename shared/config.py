@@ -73,6 +73,11 @@ class Config:
             return torch.cuda.is_available()
         return self.accelerator == "cuda"
 
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return 1
+
     def make_run_dir(self, parent: Path) -> Path:
         """Make and return the folder of a new run."""
         return new_run_dir(parent)

@@ -4,10 +4,12 @@ import hashlib
 import signal
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.distributed import DistributedSampler
 
 from shared.config import Config
 from shared.datasets import Images, load, prepare, resolve_auto
@@ -38,40 +40,34 @@ class ImageDataset(Dataset[Batch]):
         return pixels.unsqueeze(1).float().div_(255).sub_(0.5).div_(0.5), labels
 
 
-class EpochSampler(Sampler[int]):
+class EpochSampler(DistributedSampler[int]):
     """Every index once, in an order that depends on the seed and the epoch alone.
 
     A loader with shuffle=True draws its order from a generator, and so depends on
-    what was drawn before. This order does not: call `set_epoch` before each epoch,
-    as Lightning does by itself. It is the order of torch's DistributedSampler with
-    one replica.
+    what was drawn before. This order, of torch's DistributedSampler, does not: call
+    `set_epoch` before each epoch, as Lightning does by itself.
 
     Args:
         size: how many indices.
         seed: the seed of the run.
+        num_replicas: how many processes share the indices. Each has the same number of
+            them; where they do not divide, the first ones are dealt out twice.
+        rank: which of these processes this is, counted from 0.
 
     Attributes:
         skip: how many indices the next pass, and only that, leaves out at its start: a
             resumed run has seen them before.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
+    def __init__(
+        self, size: int, seed: int, num_replicas: int = 1, rank: int = 0
+    ) -> None:
+        super().__init__(range(size), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
         self.skip = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
         skip, self.skip = self.skip, 0
-        return iter(torch.randperm(self.size, generator=generator).tolist()[skip:])
+        return islice(super().__iter__(), skip, None)
 
 
 def identity_collate(batch: Batch) -> Batch:
@@ -158,7 +154,7 @@ class MNISTData:
         return self.dataloader(self.test_set)
 
     def dataloader(
-        self, dataset: Dataset[Batch], sampler: EpochSampler | None = None
+        self, dataset: Dataset[Batch], sampler: Sampler[int] | None = None
     ) -> DataLoader[Batch]:
         """Return whole batches of a data set, in its own order without a sampler."""
         return DataLoader(

@@ -30,7 +30,7 @@ CHANGES_THE_RUN = (
 )
 """With another value of these options a resumed run would be another run."""
 
-CHANGES_THE_LAST_BITS = ("threads", "accelerator")
+CHANGES_THE_LAST_BITS = ("threads", "accelerator", "world_size")
 """With another value of these a resumed run rounds otherwise from here on."""
 
 NEEDED = (
@@ -50,25 +50,29 @@ NEEDED = (
 def choose_run_dir(ckpt_path: str | None, parent: Path) -> Path:
     """Return the folder in which a run goes on, or make a new one.
 
-    A run that is resumed from its last.ckpt goes on in its own folder, whichever half
-    it was. From any other checkpoint a new run branches off: what the old one has saved
-    since then stays.
-
     Args:
         ckpt_path: a file, or None for a run from the start, or `last` for the newest
             run that has a last.ckpt, and from the start where none has.
         parent: the folder of this half's runs.
     """
+    run_dir = resumed_run_dir(ckpt_path, parent)
+    if ckpt_path == "last" and run_dir is None:
+        print(f"no {LAST} in {parent}: training from the start", file=sys.stderr)
+    return run_dir or new_run_dir(parent)
+
+
+def resumed_run_dir(ckpt_path: str | None, parent: Path) -> Path | None:
+    """Return the folder in which a run goes on, if it is not to have a new one.
+
+    A run that is resumed from its last.ckpt goes on in its own folder, whichever half
+    it was. From any other checkpoint a new run branches off: what the old one has saved
+    since then stays.
+    """
     if ckpt_path == "last":
         with_last = [run for run in run_dirs(parent) if (run / LAST).exists()]
-        if with_last:
-            return with_last[-1]
-        print(f"no {LAST} in {parent}: training from the start", file=sys.stderr)
-    elif ckpt_path:
-        path = Path(ckpt_path).absolute()
-        if path.is_file() and path.match(str(LAST)):
-            return path.parents[1]
-    return new_run_dir(parent)
+        return with_last[-1] if with_last else None
+    path = Path(ckpt_path or "").absolute()
+    return path.parents[1] if path.is_file() and path.match(str(LAST)) else None
 
 
 def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
@@ -99,7 +103,7 @@ def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
         )
     try:
         position = from_loops(checkpoint["loops"])
-        then, now = dict(checkpoint["config"]), options_of(config)
+        then, now = {"world_size": 1} | checkpoint["config"], options_of(config)
         groups = checkpoint["optimizer_states"][0]["param_groups"]
         complete = bool(groups) and {*checkpoint["rng_states"]} == {*get_rng_states()}
         if not complete or then.keys() != now.keys():
@@ -125,6 +129,10 @@ def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
             continue
         option = option_name(name)
         way_out = "omit it" if then[name] is None else f"give {option}={then[name]}"
+        if name == "batch_size" and config.world_size > 1:
+            way_out = (
+                f"all {config.world_size} processes together have to take {then[name]}"
+            )
         raise CheckpointError(
             f"{path} was trained with {option}={then[name]}, and now it is {now[name]}:"
             f" {way_out}, or start anew without --ckpt-path"
@@ -148,10 +156,15 @@ def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
 
 
 def options_of(config: TrainConfig) -> dict[str, Any]:
-    """Return the options that must be the same when a run is resumed, by name."""
-    device = "cuda" if config.use_cuda else "cpu"
-    names = (*CHANGES_THE_RUN, "threads")
-    return {name: getattr(config, name) for name in names} | {"accelerator": device}
+    """Return the options that must be the same when a run is resumed, by name.
+
+    The batch is that of all processes together.
+    """
+    names = (*CHANGES_THE_RUN, "threads", "world_size")
+    return {name: getattr(config, name) for name in names} | {
+        "accelerator": "cuda" if config.use_cuda else "cpu",
+        "batch_size": config.batch_size * config.world_size,
+    }
 
 
 def check_same(

@@ -13,6 +13,8 @@ def get_rng_states() -> dict[str, Any]:
     Those of torch on the CPU and on every GPU, of numpy and of Python.
     """
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    # As int64: torch.distributed cannot send the uint32 that they are.
+    keys = np.asarray(keys, np.int64)
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -30,5 +32,5 @@ def set_rng_states(states: dict[str, Any]) -> None:
     for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(state, device)
     kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy(), *rest))
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     random.setstate(states["python"])

@@ -35,9 +35,9 @@ def release_signals() -> None:
     exit_if_signalled()
 
 
-def signalled() -> bool:
-    """Return whether a held signal waits."""
-    return bool(waiting)
+def signalled() -> int:
+    """Return the number of the held signal that waits, otherwise 0."""
+    return waiting[0] if waiting else 0
 
 
 def exit_if_signalled() -> None:

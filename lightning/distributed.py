@@ -1,0 +1,232 @@
+"""Train on several processes, GPUs or machines, with a Trainer.
+
+    python -m lightning.distributed --devices 2 --strategy ddp --batch-size 32
+    torchrun --nproc-per-node 2 -m lightning.distributed --batch-size 32
+
+The first starts the second process by itself: it runs the same command once more.
+"""
+
+import subprocess
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning.checkpoint import LitDecayingAutoEncoder, Resumable
+from lightning.train import AtomicCheckpointIO, LitMNIST
+from shared.command import report, run
+from shared.config import LOG_EVERY_N_STEPS
+from shared.data import Batch, EpochSampler
+from shared.errors import require_finite
+from shared.lightning_format import Position, from_loops
+from shared.options.distributed import DistributedConfig
+from shared.ranks import set_timeout, signalled_anywhere
+from shared.resume import check_same, find_checkpoint, read_resumable
+from shared.rng import get_rng_states, set_rng_states
+from shared.signals import exit_on_signal, exit_on_signals
+
+
+# 1. What to learn: the loss on one batch, and the optimizer.
+class LitDistributedAutoEncoder(LitDecayingAutoEncoder):
+    """The autoencoder; what it logs is the mean over all ranks."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        mean_loss = self.trainer.strategy.reduce(loss.detach().clone())  # [reduce]
+        require_finite("training loss", mean_loss.item(), self.global_step)  # [finite]
+        self.log("train_loss", mean_loss, prog_bar=True)  # [log]
+        num_images = len(images) * self.trainer.world_size
+        self.loss_sum += mean_loss.item() * num_images  # [mean]
+        self.num_images += num_images
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        require_finite("validation loss", loss.item(), self.global_step)  # [finite]
+        self.log("val_loss", loss, prog_bar=True, sync_dist=True)  # [reduce]
+        return loss
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        require_finite("test loss", loss.item(), self.global_step)  # [finite]
+        self.log("test_loss", loss, sync_dist=True)  # [reduce]
+        return loss
+
+
+class LitDistributedMNIST(LitMNIST):
+    """Deals the images out to the ranks, and goes on where a training stands."""
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        # [shard] Every rank has its own part of the images. Other loaders get their
+        # DistributedSampler from the Trainer; this one has to be able to skip.
+        trainer = self.trainer
+        sampler = EpochSampler(
+            len(self.train_set),
+            self.config.seed,
+            trainer.world_size,
+            trainer.global_rank,
+        )
+        progress = trainer.fit_loop.epoch_progress.current
+        sampler.set_epoch(progress.processed)  # [shuffle]
+        batch_idx = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        sampler.skip = batch_idx * self.config.batch_size  # [position]
+        return self.dataloader(self.train_set, sampler)
+
+
+# 2. How to train: for every epoch, for every batch, one step down the gradient.
+class ResumableRanks(Resumable):
+    """Saves and stops on all ranks at the same step."""
+
+    def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
+        self.path = trainer.strategy.broadcast(self.path)  # [folder]
+        if stage == "fit":  # [seed] dropout of its own
+            torch.manual_seed(self.config.seed + trainer.global_rank)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        super().on_save_checkpoint(trainer, model, checkpoint)
+        rng_states: list[Any] = [None] * trainer.world_size
+        dist.all_gather_object(rng_states, self.rng_states)  # [rng]
+        checkpoint["rng_states_of_ranks"] = rng_states
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        own = get_rng_states()
+        super().on_load_checkpoint(trainer, model, checkpoint)
+        saved = checkpoint.get("rng_states_of_ranks", [])
+        if len(saved) == trainer.world_size:  # [rng] or it keeps that of its seed
+            own = saved[trainer.global_rank]
+        set_rng_states(own)
+
+    def on_sanity_check_start(self, *_: Any) -> None:
+        # [signal] The Trainer's own handler sends messages to the other ranks. When
+        # each does so in the middle of other messages, all wait for ever.
+        exit_on_signals()
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        trainer.strategy.barrier()
+        set_timeout(self.config.timeout)  # [timeout] from now on
+        super().on_train_start(trainer, model)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        step, stop = trainer.global_step, 0
+        if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
+            stop = signalled_anywhere(model.device)
+        if (
+            batch_idx == 0
+            or step % (self.config.every_n_train_steps or inf) == 0
+            or stop
+        ):
+            self.save(trainer)  # [checkpoint]
+        if stop:
+            exit_on_signal(stop, None)
+
+    def on_test_start(self, *_: Any) -> None:
+        exit_on_signals()  # [signal]
+
+    def on_exception(
+        self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # [hang] A rank that this process has started, and that hangs, would outlive it.
+        for process in getattr(trainer.strategy.launcher, "procs", []):
+            try:
+                process.wait(3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def make_trainer(
+    config: DistributedConfig, run_dir: Path, global_step: int
+) -> pl.Trainer:
+    """Return a Trainer, which has the loops."""
+    # Unasked, it calls prepare_data on one process of each machine [download], joins
+    # the process group [group], wraps the model in DDP [ddp], and logs on rank 0 only.
+    checkpoints = run_dir / "checkpoints"
+    callbacks = [
+        TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+        ResumableRanks(config, checkpoints / "last.ckpt"),
+    ]
+    if config.checkpointing:
+        best = ModelCheckpoint(  # [top_k]
+            checkpoints,
+            filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
+            monitor="val_loss",
+            save_top_k=config.save_top_k,
+            enable_version_counter=False,  # a resumed run writes its own file again
+        )
+        callbacks.append(best)
+    return pl.Trainer(
+        accelerator="cuda" if config.use_cuda else "cpu",  # [device]
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        deterministic=config.use_cuda,  # [deterministic]
+        max_epochs=config.max_epochs,  # [epochs]
+        limit_train_batches=config.limit_train_batches,  # [limit]
+        limit_val_batches=config.limit_val_batches,
+        limit_test_batches=config.limit_test_batches,
+        log_every_n_steps=LOG_EVERY_N_STEPS,  # [log]
+        logger=TensorBoardLogger(
+            run_dir.parent,
+            name="",
+            version=run_dir.name,
+            default_hp_metric=False,
+            # [log] Points after the checkpoint, of a killed run, come again.
+            purge_step=global_step or None,
+        ),
+        enable_checkpointing=config.checkpointing,  # [checkpoint]
+        plugins=[AtomicCheckpointIO()],
+        callbacks=callbacks,
+    )
+
+
+# 3. How to evaluate: the mean loss over a loader, over all ranks.
+# Nothing to write: the Trainer calls validation_step and test_step, in eval mode
+# [mode], without gradients [no_grad]. sync_dist=True weights the ranks' means alike.
+
+
+# 4. Do it.
+def main(config: DistributedConfig, run_dir: Path) -> None:
+    """Train, then test the weights that did best in validation."""
+    pl.seed_everything(config.seed, verbose=False)  # [seed]
+    model = LitDistributedAutoEncoder(
+        config.hidden_dim, config.latent_dim, config.learning_rate
+    )
+    data = LitDistributedMNIST(config)
+    ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
+    position = Position()
+    if ckpt_path:  # [resume] Checked here, before the logger drops what comes again.
+        checkpoint = read_resumable(ckpt_path, config)
+        data.prepare_data()
+        data.setup("fit")
+        check_same(
+            checkpoint, ckpt_path, data, model, *model.configure_optimizers().values()
+        )
+        position = from_loops(checkpoint["loops"])
+    trainer = make_trainer(config, run_dir, position.global_step)
+    trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    best = getattr(trainer.checkpoint_callback, "best_k_models", {})
+    path = min(best, key=best.__getitem__, default=None)
+    trainer.test(model, datamodule=data, ckpt_path=path, weights_only=True)
+    if trainer.is_global_zero:
+        best_val_loss = best[path].item() if path else None
+        test_loss = trainer.callback_metrics["test_loss"].item()
+        report(run_dir, data.dataset_name, best_val_loss, test_loss)
+
+
+if __name__ == "__main__":
+    run("lightning", "distributed", main)

@@ -1,0 +1,79 @@
+"""Which of a run's processes this one is, what they agree on, and when one is gone.
+
+A process's number is its rank. torchrun and srun put it into the environment; a Trainer
+that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
+"""
+
+import os
+import time
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from shared.signals import signalled
+
+
+def is_rank_0() -> bool:
+    """Return whether this process makes the run's folder and speaks for all."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID")
+    if rank:
+        return rank == "0"
+    return {os.environ.get(name, "0") for name in ("NODE_RANK", "LOCAL_RANK")} == {"0"}
+
+
+def this_rank() -> str:
+    """Return who speaks in an error: `rank 1: `, or nothing for the only process."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        return f"rank {dist.get_rank()}: "
+    rank = os.environ.get("RANK")
+    return f"rank {rank}: " if rank and os.environ.get("WORLD_SIZE") != "1" else ""
+
+
+def set_timeout(seconds: int) -> None:
+    """Wait no longer than this for another rank, from now on.
+
+    Not from the start: the first to arrive waits while others still import torch, or
+    download. torchtitan has the same two time-outs, `init` and `train`.
+    """
+    # torch 2.11 has it under its old name only.
+    set_it = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+    set_it(timedelta(seconds=seconds))
+
+
+def signalled_anywhere(device: torch.device) -> int:
+    """Return the number of the held signal that waits on any rank, otherwise 0.
+
+    All ranks have to ask at once: one that ends alone leaves the others in the middle
+    of a step.
+    """
+    number = torch.tensor(float(signalled()), device=device)
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return int(number)
+
+
+def is_about_ranks(error: RuntimeError) -> bool:
+    """Return whether an error says that another rank does not answer any more."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def explain(error: RuntimeError) -> str:
+    """Return which ranks do not answer any more, and how this one has noticed.
+
+    Every rank that can tells so to the store through which they once met; the others
+    are those that hang or are gone.
+    """
+    how = str(error).partition("] ")[2].partition(". ")[0] or str(error)
+    if not dist.is_initialized():
+        return f"the ranks did not meet ({how})"
+    try:
+        store = dist.distributed_c10d._get_default_store()
+        store.set_timeout(timedelta(seconds=1))
+        store.set(f"alive/{dist.get_rank()}", "")
+        time.sleep(1)
+        ranks = range(dist.get_world_size())
+        gone = [str(rank) for rank in ranks if not store.check([f"alive/{rank}"])]
+    except RuntimeError:  # the store was in the process of rank 0
+        gone = ["0"]
+    silent = f"rank {', '.join(gone)}" if gone else "another rank"
+    return f"no answer from {silent} ({how}); resume with --ckpt-path last"
