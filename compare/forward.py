@@ -22,6 +22,7 @@ class Forward:
 
     def __init__(self, root: nn.Module, after: int) -> None:
         self.root = root
+        self.seen = {root}  # and what was called inside a module
         self.after = after  # how many optimizer steps were done when it began
         self.with_grad = torch.is_grad_enabled()
         self.layers: list[str] = []

@@ -3,7 +3,8 @@
 Nothing here knows a training loop. What happens is seen from below:
 
 - A forward begins when a module with parameters is called from outside any module. It
-  goes on (`decoder(encoder(x))` is one) until the same module is called again, or
+  goes on (`decoder(encoder(x))` is one) until the same module is called again, or one
+  that was called inside of it (a model alone, after a wrapper such as DDP), or
   gradients are switched on or off, or a backward or an optimizer's step comes.
 - A call of `backward` says which forwards were for training, and gives the loss.
 - An optimizer's step ends the record. Gradients are read just before the update: where
@@ -89,6 +90,8 @@ class Recorder:
             return
         if not self._calls:
             self._begin_forward(module)
+        elif self._forward:
+            self._forward.seen.add(module)
         self._count += 1
         self._calls.append(self._count)
         if self._forward and not self._skipping:
@@ -111,7 +114,7 @@ class Recorder:
             return
         self._start_once(parameter.device)
         now, with_grad = self._forward, torch.is_grad_enabled()
-        if now is None or now.root is module or now.with_grad != with_grad:
+        if now is None or now.with_grad != with_grad or module in now.seen:
             self._end_forward()
             self._forward = Forward(module, self.steps)
 

@@ -11,7 +11,6 @@ import random
 import signal
 import time
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ import torch
 from compare.results import read_results
 from shared.config import TrainConfig
 from shared.options.checkpoint import CheckpointConfig
+from tests.ranks import forkserver
 
 HALVES = ["plain_pytorch", "lightning"]
-forkserver: Any = get_context("forkserver")
-forkserver.set_forkserver_preload(["tests.warm"])
 
 
 @pytest.fixture

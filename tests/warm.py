@@ -2,8 +2,10 @@
 
 import torch
 
-import lightning.checkpoint  # noqa: F401
-import plain_pytorch.checkpoint  # noqa: F401
+import lightning.checkpoint
+import lightning.distributed  # noqa: F401
+import plain_pytorch.checkpoint
+import plain_pytorch.distributed  # noqa: F401
 from shared.datasets import load_5k
 
 load_5k()

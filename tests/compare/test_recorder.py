@@ -134,6 +134,23 @@ def test_calling_the_parts_is_calling_the_model() -> None:
     assert len(comparison.evaluations[2][1]) == 2
 
 
+def test_a_model_called_after_its_wrapper_is_another_batch() -> None:
+    """As a Trainer does that validates through DDP, and tests without it."""
+    model = net()
+    wrapper = nn.Sequential(model)
+
+    def evaluate() -> None:
+        with torch.no_grad():
+            wrapper(torch.ones(4, 3))
+            model(torch.zeros(4, 3))
+
+    run = recorded(evaluate)
+    assert [record.batch.mean for record in run.evaluations if record.batch] == [
+        (1.0,),
+        (0.0,),
+    ]
+
+
 def test_accumulated_batches_are_one_step() -> None:
     def training() -> None:
         model = net()

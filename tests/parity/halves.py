@@ -1,6 +1,7 @@
 """Run one half of a lesson in this process, and record all it does."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,3 +44,15 @@ def assert_same(one: Ran, other: Ran) -> None:
     assert one.results.keys() == other.results.keys()
     for name in one.results:
         assert torch.equal(one.results[name], other.results[name]), name
+
+
+def assert_resumed(whole: Ran, resumed: Ran, step: int) -> None:
+    """Fail unless a run that went on from `step` ended as the one never stopped."""
+    assert len(resumed.trace.steps) == len(whole.trace.steps) - step
+    for then, now in zip(whole.trace.steps[step:], resumed.trace.steps, strict=True):
+        # Of the generators only torch's is in use; Lightning seeds the others, too.
+        assert then.random["torch"] == now.random["torch"]
+        assert replace(then, random={}) == replace(now, random={})
+    assert whole.results.keys() == resumed.results.keys()
+    for name, values in whole.results.items():
+        assert torch.equal(values, resumed.results[name]), name

@@ -17,7 +17,7 @@ from shared.lightning_format import from_callbacks
 from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
 from shared.resume import LAST, choose_run_dir
-from tests.parity.halves import Ran, assert_same, run_half
+from tests.parity.halves import Ran, assert_resumed, assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]
 BATCHES = 6
@@ -90,18 +90,6 @@ def resume(half: str, config: CheckpointConfig, path: Path) -> Ran:
     torch.manual_seed(999)
     config = replace(config, ckpt_path=str(path))
     return run_half(half, "checkpoint", config, path.parents[1])
-
-
-def assert_resumed(whole: Ran, resumed: Ran, step: int) -> None:
-    """Fail unless a run that went on from `step` ended as the one never stopped."""
-    assert len(resumed.trace.steps) == len(whole.trace.steps) - step
-    for then, now in zip(whole.trace.steps[step:], resumed.trace.steps, strict=True):
-        # Of the generators only torch's is in use; Lightning seeds the others, too.
-        assert then.random["torch"] == now.random["torch"]
-        assert replace(then, random={}) == replace(now, random={})
-    assert whole.results.keys() == resumed.results.keys()
-    for name, values in whole.results.items():
-        assert torch.equal(values, resumed.results[name]), name
 
 
 def test_both_halves_are_the_same(config: CheckpointConfig) -> None:
