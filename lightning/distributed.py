@@ -196,7 +196,7 @@ def make_trainer(
 
 # 3. How to evaluate: the mean loss over a loader, over all ranks.
 # Nothing to write: the Trainer calls validation_step and test_step, in eval mode
-# [mode], without gradients [no_grad]. sync_dist=True weights the ranks' means alike.
+# [mode], without gradients [no_grad], with the BatchNorm of rank 0 [buffers].
 
 
 # 4. Do it.

@@ -217,6 +217,10 @@ def evaluate(
     [shard] Where the images cannot be dealt out evenly, some are counted twice.
     """
     sampler: Sampler[int] = DistributedSampler(images, shuffle=False)
+    for buffer in model.buffers():
+        # [buffers] Each rank has seen other images; what BatchNorm has counted on rank 0
+        # is what is saved. DDP does this before it calls the model, in training, too.
+        dist.broadcast(buffer, src=0)
     model.eval()  # [mode]
     on_gpu = next(model.parameters()).is_cuda
     loss_sum, num_images = torch.zeros(()), 0
