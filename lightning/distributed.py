@@ -6,6 +6,7 @@
 The first starts the second process by itself: it runs the same command once more.
 """
 
+import atexit
 import subprocess
 from math import inf
 from pathlib import Path
@@ -27,7 +28,7 @@ from shared.data import Batch, EpochSampler
 from shared.errors import require_finite
 from shared.lightning_format import Position, from_loops
 from shared.options.distributed import DistributedConfig
-from shared.ranks import set_timeout, signalled_anywhere
+from shared.ranks import Watchdog, set_timeout, signalled_anywhere
 from shared.resume import check_same, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
 from shared.signals import exit_on_signal, exit_on_signals
@@ -118,6 +119,8 @@ class ResumableRanks(Resumable):
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         trainer.strategy.barrier()
         set_timeout(self.config.timeout)  # [timeout] from now on
+        self.watchdog = Watchdog(self.config.timeout)  # [hang]
+        self.watchdog.start()
         super().on_train_start(trainer, model)
 
     def on_train_batch_start(
@@ -135,18 +138,27 @@ class ResumableRanks(Resumable):
         if stop:
             exit_on_signal(stop, None)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self.watchdog.rest()
+        super().on_train_batch_end(trainer, *arguments)
+
     def on_test_start(self, *_: Any) -> None:
         exit_on_signals()  # [signal]
 
     def on_exception(
         self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
     ) -> None:
-        # [hang] A rank that this process has started, and that hangs, would outlive it.
-        for process in getattr(trainer.strategy.launcher, "procs", []):
-            try:
-                process.wait(3)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        # [hang] A rank that takes no signals would outlive the process that started it.
+        atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
+
+
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Kill the processes that do not end by themselves."""
+    for process in processes:
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def make_trainer(
@@ -154,7 +166,8 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Trainer, which has the loops."""
     # Unasked, it calls prepare_data on one process of each machine [download], joins
-    # the process group [group], wraps the model in DDP [ddp], and logs on rank 0 only.
+    # the process group [group], wraps the model in DDP [ddp], and logs on rank 0 only;
+    # for every batch [zero_grad], [backward] and [step]; after an epoch [schedule].
     checkpoints = run_dir / "checkpoints"
     callbacks = [
         TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]

@@ -30,7 +30,7 @@ from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler, ImageDataset, MNISTData
 from shared.errors import UsageError, require_finite
 from shared.options.distributed import DistributedConfig
-from shared.ranks import set_timeout, signalled_anywhere
+from shared.ranks import Watchdog, set_timeout, signalled_anywhere
 from shared.resume import check_same, describe, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
 from shared.signals import exit_on_signal, hold_signals, release_signals
@@ -148,6 +148,8 @@ def run_epochs(
     device_ids = [device] if config.use_cuda else None
     # [ddp] Its backward() averages the gradients: the ranks' weights stay equal.
     ddp_step = DistributedDataParallel(TrainingStep(model), device_ids)
+    watchdog = Watchdog(config.timeout)  # [hang]
+    watchdog.start()
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     every = config.every_n_train_steps or inf
@@ -162,6 +164,7 @@ def run_epochs(
             bar.update(position.batch_idx)
             batches = islice(train_loader, num_batches - position.batch_idx)
             for batch_idx, batch in enumerate(batches, position.batch_idx):
+                watchdog.step()
                 step, stop = position.global_step, 0
                 if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
                     stop = signalled_anywhere(device)
@@ -187,6 +190,7 @@ def run_epochs(
                 position.batch_idx, position.global_step = batch_idx + 1, step + 1
                 state.rng_states = get_rng_states()  # [rng]
 
+            watchdog.rest()
             state.scheduler.step()  # [schedule]
             limit = config.limit_val_batches
             val_loss = evaluate(model, model.validation_step, data, data.val_set, limit)
@@ -218,8 +222,8 @@ def evaluate(
     """
     sampler: Sampler[int] = DistributedSampler(images, shuffle=False)
     for buffer in model.buffers():
-        # [buffers] Each rank has seen other images; what BatchNorm has counted on rank 0
-        # is what is saved. DDP does this before it calls the model, in training, too.
+        # [buffers] Each rank has seen other images: what is saved, and so validated, is
+        # BatchNorm's count on rank 0. DDP does this before each call, in training, too.
         dist.broadcast(buffer, src=0)
     model.eval()  # [mode]
     on_gpu = next(model.parameters()).is_cuda
@@ -238,9 +242,9 @@ def evaluate(
 def main(config: DistributedConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     join_group(config)
-    folder = [run_dir]
-    dist.broadcast_object_list(folder)  # [folder] rank 0 has made it
-    (run_dir,) = folder
+    made = [run_dir]
+    dist.broadcast_object_list(made)  # [folder] by rank 0, which tells the others
+    run_dir = made.pop()
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainDecayingAutoEncoder(
         config.hidden_dim, config.latent_dim, config.learning_rate

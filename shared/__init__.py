@@ -11,3 +11,5 @@ if sys.argv[0] == "-m":
 
 # torch.profiler reads this when it starts; otherwise its C++ code logs on stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+# Otherwise torch.distributed logs the C++ stack of a rank that cannot reach another.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

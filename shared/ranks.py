@@ -4,8 +4,12 @@ A process's number is its rank. torchrun and srun put it into the environment; a
 that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
 """
 
+import math
 import os
+import sys
+import threading
 import time
+import traceback
 from datetime import timedelta
 
 import torch
@@ -39,6 +43,40 @@ def set_timeout(seconds: int) -> None:
     # torch 2.11 has it under its old name only.
     set_it = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
     set_it(timedelta(seconds=seconds))
+
+
+class Watchdog(threading.Thread):
+    """Ends this rank when a step hangs, and says where.
+
+    The others notice first, and end; without this, a rank that hangs would outlive them
+    until torchrun kills it, half a minute later, or for ever.
+
+    Args:
+        timeout: after how many seconds the others give up.
+    """
+
+    def __init__(self, timeout: int) -> None:
+        super().__init__(daemon=True)
+        self.patience = timeout + 1
+        self.step_began = math.inf
+
+    def step(self) -> None:
+        """Note that a step begins."""
+        self.step_began = time.monotonic()
+
+    def rest(self) -> None:
+        """Note that what comes next may take longer than a step."""
+        self.step_began = math.inf
+
+    def run(self) -> None:
+        """Look every second."""
+        while time.monotonic() < self.step_began + self.patience:
+            time.sleep(1)
+        main = sys._current_frames()[threading.main_thread().ident or 0]
+        at = traceback.extract_stack(main)[-1]
+        where = f"{at.name}, line {at.lineno} of {at.filename}"
+        print(f"\nerror: {this_rank()}hangs in {where}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def signalled_anywhere(device: torch.device) -> int:

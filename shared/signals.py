@@ -3,10 +3,14 @@
 import os
 import signal
 import sys
+import time
 from types import FrameType
 
 waiting: list[int] = []
 """The signals that are to end this process."""
+
+held_at: list[float] = []
+"""When the first of them came, if it is held."""
 
 
 def exit_on_signals() -> None:
@@ -46,11 +50,18 @@ def exit_if_signalled() -> None:
         exit_on_signal(waiting[0], None)
 
 
-def hold_signal(signal_number: int, _frame: FrameType | None) -> None:
-    """Note a first signal, and say so."""
-    waiting.append(signal_number)
-    exit_on_signals()
-    os.write(2, b"\nending after this step; once more ends at once\n")
+def hold_signal(signal_number: int, frame: FrameType | None) -> None:
+    """Note a first signal, and say so.
+
+    One more within a second is the same: torchrun hands on what the shell has sent to
+    all processes already.
+    """
+    if not waiting:
+        waiting.append(signal_number)
+        held_at.append(time.monotonic())
+        os.write(2, b"\nending after this step; once more ends at once\n")
+    elif time.monotonic() - held_at[0] > 1:
+        exit_on_signal(signal_number, frame)
 
 
 def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
