@@ -17,20 +17,30 @@ from lightning.train import LitAutoEncoder, LitMNIST
 from shared.command import report, run
 from shared.options.precision import PrecisionConfig
 
+
 # 1. What to learn: the loss on one batch, and the optimizer.
-# Nothing changes: LitAutoEncoder is that of train.py. With bf16-true, the Trainer
-# converts its weights and images [convert]; self.log adds up losses in 32 bits [mean].
+def make_model(config: PrecisionConfig) -> pl.LightningModule:
+    """Return the model of train.py, compiled or not."""
+    # With bf16-true, the Trainer converts its weights, and the images [convert];
+    # self.log adds up losses in 32 bits [mean].
+    model = LitAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
+    if config.compile:
+        # [compile] A Trainer takes the wrapper off, and compiles the steps instead.
+        return torch.compile(model)  # type: ignore[return-value]
+    return model
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def make_trainer(config: PrecisionConfig, run_dir: Path) -> pl.Trainer:
     """Return the Trainer of train.py, in another precision."""
-    # For every batch it calls training_step, with loss.item() in it [finite], under
-    # [autocast], then [zero_grad], [backward] and [step].
+    # What it does there, it does here: [download] [deterministic] [limit] [epochs]
+    # [shuffle] [mode] [device] [finite] [zero_grad] [backward] [log] [progress]
+    # [checkpoint]. It calls the three steps under [autocast], but not backward.
     return train.make_trainer(
         config,
         run_dir,
-        # [scale] With 16-mixed it has a GradScaler, and keeps it in the checkpoint.
+        # [scale] With 16-mixed it has a GradScaler, which may skip a [step], and keeps
+        # its state in the checkpoint.
         precision=config.precision,
         gradient_clip_val=config.gradient_clip_val,  # [clip] once it has unscaled
     )
@@ -44,10 +54,7 @@ def make_trainer(config: PrecisionConfig, run_dir: Path) -> pl.Trainer:
 def main(config: PrecisionConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     pl.seed_everything(config.seed, verbose=False)  # [seed]
-    model = LitAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
-    if config.compile:
-        # [compile] A Trainer takes the steps along, and the wrapper off again.
-        model = torch.compile(model)  # type: ignore[assignment]
+    model = make_model(config)
     data = LitMNIST(config)
     trainer = make_trainer(config, run_dir)
     trainer.fit(model, datamodule=data)

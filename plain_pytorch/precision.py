@@ -33,8 +33,18 @@ Step = Callable[[Batch, int], Tensor]
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.
+def make_model(config: PrecisionConfig) -> PlainAutoEncoder:
+    """Return the model of train.py, with weights and steps in another precision."""
+    model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
+    if config.precision == "bf16-true":
+        model.to(torch.bfloat16)  # [convert] before the optimizer sees the parameters
+    for step in (model.training_step, model.validation_step, model.test_step):
+        setattr(model, step.__name__, in_precision(step, config))
+    return model
+
+
 def in_precision(step: Step, config: PrecisionConfig) -> Step:
-    """Return a step of the model that computes its loss in the precision asked for."""
+    """Return a step that computes its loss in the precision asked for."""
     device_type = "cuda" if config.use_cuda else "cpu"
     dtype = torch.float16 if config.precision == "16-mixed" else torch.bfloat16
     mixed = config.precision in ("16-mixed", "bf16-mixed")
@@ -59,12 +69,8 @@ def fit(
     """Train, validate after every epoch; return the steps and the best val_loss."""
     # [download] [deterministic]
     train_loader, val_loader = prepare(model, data, config)
-    if config.precision == "bf16-true":
-        model.to(torch.bfloat16)  # [convert] before the optimizer sees the parameters
-    for step in (model.training_step, model.validation_step, model.test_step):
-        setattr(model, step.__name__, in_precision(step, config))
-    # float16 loses small gradients: compute those of a loss many times as large.
-    scaler = GradScaler(  # [scale]
+    # [scale] float16 rounds small gradients to 0: take those of a far larger loss.
+    scaler = GradScaler(
         "cuda" if config.use_cuda else "cpu", enabled=config.precision == "16-mixed"
     )
     optimizer = model.configure_optimizers()
@@ -134,7 +140,7 @@ def fit(
 def main(config: PrecisionConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
-    model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
+    model = make_model(config)
     data = MNISTData(config)
     global_step, best_val_loss = fit(model, data, config, run_dir)
     best = run_dir / "checkpoints" / "best.ckpt"
