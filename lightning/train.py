@@ -66,9 +66,9 @@ class LitMNIST(MNISTData, pl.LightningDataModule):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def make_trainer(
-    config: TrainConfig, run_dir: Path, *callbacks: pl.Callback
+    config: TrainConfig, run_dir: Path, *callbacks: pl.Callback, **options: Any
 ) -> pl.Trainer:
-    """Return a Trainer, which has the loops; a lesson can add callbacks."""
+    """Return a Trainer, which has the loops; a lesson can add callbacks and options."""
     checkpoints = run_dir / "checkpoints"
     # Unasked, it calls prepare_data on one process of each machine [download],
     # set_epoch on the sampler [shuffle], train() and eval() [mode]; and for every
@@ -93,6 +93,7 @@ def make_trainer(
             ModelCheckpoint(checkpoints, filename="last"),
             *callbacks,
         ],
+        **options,
     )
 
 

@@ -65,6 +65,9 @@ def one_line_errors() -> Iterator[None]:
             why = explain(error)
         elif "allocate" in str(error):
             why = "out of memory: lower --hidden-dim or --batch-size"
+        elif type(error).__name__ == "InductorError":  # importing it takes a second
+            why = f"torch.compile failed with {str(error).splitlines()[0]}: install a"
+            why += " C++ compiler (g++) and Python's headers, or leave out --compile"
         else:
             raise
         print(f"error: {this_rank()}{why}", file=sys.stderr)

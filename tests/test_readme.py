@@ -62,7 +62,7 @@ def test_every_command_is_known() -> None:
         "make tensorboard",
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
-    assert len(with_python) == 6
+    assert len(with_python) == 8
     assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -130,7 +130,7 @@ def test_the_commands_of_the_clinic() -> None:
         process = run_python(command)
         assert process.returncode == 0, process.stderr
         outputs.append(process.stdout)
-    listed, shown = outputs
+    *_, listed, shown = outputs
     assert "zero-grad-forgotten" in listed
     assert "zero_grad" in shown
 
@@ -168,6 +168,13 @@ TINY = {
     'make lightning LESSON=metrics ARGS="--log-every-n-steps 50"': [
         "--log-every-n-steps=50"
     ],
+    "make compare LESSON=precision": [],
+    'make plain LESSON=precision ARGS="--precision bf16-true'
+    ' --gradient-clip-val 0.1"': [
+        "--precision=bf16-true",
+        "--gradient-clip-val=0.1",
+    ],
+    "make lightning LESSON=precision ARGS=--compile": ["--compile"],
     "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
     'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
         "--overfit-batches=1"
