@@ -126,14 +126,12 @@ class ResumableRanks(Resumable):
     def on_train_batch_start(
         self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self.watchdog.step()
+        every = self.config.every_n_train_steps or inf
         step, stop = trainer.global_step, 0
         if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
             stop = signalled_anywhere(model.device)
-        if (
-            batch_idx == 0
-            or step % (self.config.every_n_train_steps or inf) == 0
-            or stop
-        ):
+        if batch_idx == 0 or step % every == 0 or stop:
             self.save(trainer)  # [checkpoint]
         if stop:
             exit_on_signal(stop, None)

@@ -6,6 +6,7 @@ that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
 
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -85,9 +86,15 @@ def signalled_anywhere(device: torch.device) -> int:
     All ranks have to ask at once: one that ends alone leaves the others in the middle
     of a step.
     """
-    number = torch.tensor(float(signalled()), device=device)
-    dist.all_reduce(number, dist.ReduceOp.MAX)
-    return int(number)
+    own = torch.tensor(signalled(), device=device)
+    all_numbers = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(all_numbers, own)
+    told = {rank: int(number) for rank, number in enumerate(all_numbers) if number}
+    if told and is_rank_0():
+        ranks = ", ".join(map(str, told))
+        name = signal.Signals(max(told.values())).name
+        print(f"\nrank {ranks} was sent {name}: all ranks end here", file=sys.stderr)
+    return max(told.values(), default=0)
 
 
 def is_about_ranks(error: RuntimeError) -> bool:

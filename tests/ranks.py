@@ -18,7 +18,9 @@ import torch
 from compare.results import read_results
 from compare.run import Run
 from compare.trace import trace
+from shared.command import one_line_errors
 from shared.options.distributed import DistributedConfig
+from shared.signals import exit_on_signals
 from tests.parity.halves import Ran
 
 forkserver: Any = get_context("forkserver")
@@ -46,7 +48,9 @@ def run_rank(
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
         trace() as run,
+        one_line_errors(),
     ):
+        exit_on_signals()
         # Where rank 0 saves, it has to tell the others.
         main(config, run_dir if rank == "0" else run_dir / "not told")
     (run_dir / f"rank{rank}.trace").write_bytes(pickle.dumps(run))

@@ -37,7 +37,7 @@ def add_layer(layer: type[nn.Module], *sizes: Any) -> None:
         init(self, *arguments)
         self.encoder.insert(2, layer(*sizes))
 
-    AutoEncoder.__init__ = init_with_layer  # type: ignore[method-assign]
+    AutoEncoder.__init__ = init_with_layer  # type: ignore[assignment,method-assign]
 
 
 def with_dropout() -> None:
@@ -59,7 +59,7 @@ def with_sizes_that_do_not_divide() -> None:
                 odd = ImageDataset(images.select(torch.arange(203)))
                 setattr(self, name, odd)
 
-    MNISTData.setup = setup_less  # type: ignore[method-assign]
+    MNISTData.setup = setup_less  # type: ignore[assignment,method-assign]
 
 
 def power_cut(step: int) -> None:
@@ -74,7 +74,7 @@ def power_cut(step: int) -> None:
             left[0] -= 1
         return loss(self, images)
 
-    AutoEncoder.reconstruction_loss = fatal_loss  # type: ignore[method-assign]
+    AutoEncoder.reconstruction_loss = fatal_loss  # type: ignore[assignment,method-assign]
 
 
 def power_cut_with_dropout(step: int) -> None:
