@@ -2,24 +2,28 @@
 # packages changes.
 LESSON ?= train
 ARGS ?=
+DEVICES ?=
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 RUN := .venv/bin/python -m
+# With DEVICES=2 torchrun starts two processes of the plain half; a Trainer does so itself.
+TORCHRUN = torch.distributed.run --standalone --nproc-per-node $(DEVICES) -m
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff compare tensorboard bench test test-all lint clean FORCE
 
 help: ## Print this list
-	@echo 'make TARGET [LESSON=train] [ARGS="--max-epochs 1 --accelerator cpu"]'
+	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.ready ## Make .venv now, with the pinned packages
 
 plain: .venv/.ready ## Run the lesson with the loop written by hand
-	@$(RUN) plain_pytorch.$(LESSON) $(ARGS)
+	@$(if $(DEVICES),OMP_NUM_THREADS=1 $(RUN) $(TORCHRUN),$(RUN)) \
+		plain_pytorch.$(LESSON) $(ARGS)
 
 lightning: .venv/.ready ## Run the lesson with the Trainer
-	@$(RUN) lightning.$(LESSON) $(ARGS)
+	@$(RUN) lightning.$(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
 diff: ## Show how the lesson's two files differ, moved lines marked
 	@test -f plain_pytorch/$(LESSON).py || { \
@@ -28,7 +32,7 @@ diff: ## Show how the lesson's two files differ, moved lines marked
 		plain_pytorch/$(LESSON).py lightning/$(LESSON).py || test $$? -eq 1
 
 compare: .venv/.ready ## Run both halves and compare every number
-	@$(RUN) compare $(LESSON) $(ARGS)
+	@$(RUN) compare $(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
 tensorboard: .venv/.ready ## Show the curves of all runs, both halves overlaid
 	@$(RUN) tensorboard.main --logdir output $(ARGS)

@@ -35,7 +35,11 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
 
     A half that fails has said why, and ends this process with its exit status.
     """
-    command = [sys.executable, "-m", f"{half}.{lesson}", *config.to_arguments()]
+    launcher = ["-m"]
+    if half == "plain_pytorch" and config.world_size > 1:  # a Trainer does it itself
+        ranks = f"--nproc-per-node={config.world_size}"
+        launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
+    command = [sys.executable, *launcher, f"{half}.{lesson}", *config.to_arguments()]
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
     # The last --output-dir counts. Both halves are below it, as for TensorBoard.
