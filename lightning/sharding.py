@@ -9,6 +9,7 @@ knows of it (FSDP2), and borrows the others' parts of the weights while it compu
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -26,11 +27,15 @@ from shared.config import LOG_EVERY_N_STEPS
 from shared.errors import UsageError
 from shared.options.sharding import ShardingConfig
 from shared.sharded import consolidate
+from shared.signals import hold_signals, release_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.
 class LitShardedAutoEncoder(LitDistributedAutoEncoder):
     """The autoencoder, which can be dealt out to the ranks."""
+
+    # As in `distributed`: the losses, their means over the ranks [mean], whether they
+    # are finite [finite]. A Trainer steps the schedule after each epoch [schedule].
 
     def configure_model(self) -> None:
         if self.device_mesh is None or isinstance(self, FSDPModule):
@@ -41,12 +46,21 @@ class LitShardedAutoEncoder(LitDistributedAutoEncoder):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
+class InterruptibleStrategy(ModelParallelStrategy):
+    """FSDP2; Ctrl-C waits for the end of a save."""
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        hold_signals()  # [signal] an exit inside of a save torch takes for an error
+        super().save_checkpoint(*args, **kwargs)
+        release_signals()
+
+
 def make_strategy(config: ShardingConfig) -> Strategy | str:
-    """Return what deals the model out: FSDP2, or DeepSpeed [stage]."""
-    if config.strategy == "fsdp":
+    """Return what deals the model out: FSDP2, or DeepSpeed by its name."""
+    if config.strategy == "fsdp":  # [stage]
         # "fsdp" by its name would be the older FSDP1, for GPUs only. Without sizes the
         # ranks of a machine would share each image: tensor parallelism.
-        return ModelParallelStrategy(config.world_size, tensor_parallel_size=1)
+        return InterruptibleStrategy(config.world_size, tensor_parallel_size=1)
     if not config.use_cuda:
         why = "DeepSpeed needs a GPU"
     elif importlib.util.find_spec("deepspeed") is None:
@@ -61,6 +75,8 @@ def make_trainer(config: ShardingConfig, run_dir: Path) -> pl.Trainer:
     # Unasked, it calls prepare_data on one process of each machine [download], shards
     # before configure_optimizers [optimizer], set_epoch on the sampler [shuffle],
     # train() and eval() [mode]; and for every batch [zero_grad], [backward], [step].
+    # Rank 0 tells the others where it saves [folder]; LitDistributedMNIST deals out the
+    # images [shard].
     best = ModelCheckpoint(  # [checkpoint] Every rank writes its own part.
         run_dir / "checkpoints", filename="{epoch}", monitor="val_loss", save_top_k=-1
     )

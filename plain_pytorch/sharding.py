@@ -31,6 +31,7 @@ from shared.errors import require_finite
 from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.sharding import ShardingConfig
 from shared.sharded import META, consolidate
+from shared.signals import hold_signals, release_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.
@@ -75,6 +76,7 @@ def fit(
     global_step, val_losses = 0, {}
 
     def save(folder: Path) -> None:  # [checkpoint] Every rank writes its own part.
+        hold_signals()  # [signal] an exit inside of a save torch takes for an error
         options = StateDictOptions(cpu_offload=True)
         weights, state = get_state_dict(model, optimizer, options=options)
         dcp.save({"state_dict": weights, "optimizer_0": state}, checkpoint_id=folder)
@@ -87,6 +89,7 @@ def fit(
         }
         if rank == 0:
             write_checkpoint(folder / META, meta)
+        release_signals()
 
     with (
         SummaryWriter(run_dir) if rank == 0 else nullcontext() as writer,  # [log]

@@ -18,7 +18,7 @@ import torch
 from compare.results import read_results
 from compare.run import Run
 from compare.trace import trace
-from shared.options.distributed import DistributedConfig
+from shared.options.distributed import RanksConfig
 from tests.parity.halves import Ran
 
 forkserver: Any = get_context("forkserver")
@@ -28,7 +28,7 @@ forkserver.set_forkserver_preload(["tests.warm"])
 def run_rank(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     environment: dict[str, str],
     change: Callable[[], None] | None,
@@ -55,7 +55,7 @@ def run_rank(
 def start_ranks(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     change: Callable[[], None] | None = None,
 ) -> list[Any]:
@@ -95,7 +95,7 @@ def finish_ranks(processes: list[Any]) -> list[int]:
 def run_ranks(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     change: Callable[[], None] | None = None,
 ) -> list[Ran]:
