@@ -100,11 +100,7 @@ def make_trainer(config: ShardingConfig, run_dir: Path) -> pl.Trainer:
 
 
 def consolidate_deepspeed(folder: Path, path: Path) -> None:
-    """Write a sharded checkpoint of DeepSpeed into one file, as all lessons read it.
-
-    Lightning's consolidate_checkpoint is for neither: it wants files of FSDPStrategy,
-    and fails on those of ModelParallelStrategy (KeyError: 'model').
-    """
+    """Write a sharded checkpoint of DeepSpeed into one file, as all lessons read it."""
     checkpoint = convert_zero_checkpoint_to_fp32_state_dict(folder, path)
     keys = ("state_dict", "hyper_parameters", "dataset", "epoch", "global_step")
     kept = {key: checkpoint[key] for key in (*keys, "pytorch-lightning_version")}
@@ -131,7 +127,9 @@ def main(config: ShardingConfig, run_dir: Path) -> None:
     trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True)  # [load]
     if trainer.is_global_zero:
         to_file = consolidate if config.strategy == "fsdp" else consolidate_deepspeed
-        to_file(best, best.with_name("best.ckpt"))  # [consolidate]
+        # [consolidate] Lightning's own command is for FSDPStrategy alone: it fails on
+        # folders of ModelParallelStrategy (KeyError: 'model').
+        to_file(best, best.with_name("best.ckpt"))
         to_file(last, last.with_name("last.ckpt"))
         test_loss = trainer.callback_metrics["test_loss"].item()
         best_val_loss = trainer.checkpoint_callback.best_model_score.item()

@@ -41,8 +41,8 @@ class PlainShardedAutoEncoder(PlainDecayingAutoEncoder):
     def shard(self, config: ShardingConfig) -> None:
         device_type = "cuda" if config.use_cuda else "cpu"
         mesh = init_device_mesh(device_type, (config.world_size,))  # [mesh]
-        # [stage] Stage 2 keeps the borrowed weights until the backward pass is done;
-        # DeepSpeed's keeps them for good.
+        # [stage] Stage 2 keeps the borrowed weights until the backward pass is done,
+        # DeepSpeed's for good: each of its ranks has room for all weights.
         give_back = config.strategy == "fsdp"
         for part in (self.encoder, self.decoder, self):  # [shard_model] from inside
             fully_shard(part, mesh=mesh, reshard_after_forward=give_back)
@@ -154,9 +154,9 @@ def test(
 def main(config: ShardingConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     join_group(config, "sharding")
-    folder = [run_dir]
-    dist.broadcast_object_list(folder)  # [folder] rank 0 has made it
-    (run_dir,) = folder
+    made = [run_dir]
+    dist.broadcast_object_list(made)  # [folder] by rank 0, which tells the others
+    run_dir = made.pop()
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainShardedAutoEncoder(
         config.hidden_dim, config.latent_dim, config.learning_rate

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch.distributed as dist
+from pytorch_lightning.utilities.consolidate_checkpoint import _format_checkpoint
 from torch import Tensor
 
 import lightning.sharding
@@ -28,6 +30,7 @@ from shared.model import AutoEncoder
 from shared.options.distributed import DistributedConfig
 from shared.options.evaluate import EvaluateConfig
 from shared.options.sharding import ShardingConfig
+from shared.sharded import consolidate
 from tests.parity.halves import Ran, assert_same, run_half
 from tests.ranks import finish_ranks, run_ranks, start_ranks
 
@@ -135,6 +138,24 @@ def test_same_as_the_whole_model_on_each_of_two_ranks(trained: Trained) -> None:
     )
 
 
+@pytest.mark.slow
+def test_not_the_same_as_three_whole_models(config: ShardingConfig) -> None:
+    """The gradients of three ranks are added up in another order."""
+    config = replace(config, devices=3, max_epochs=1, learning_rate=1e-3)
+    plain, lit = (
+        run_ranks(half, "sharding", config, config.output_dir / half) for half in HALVES
+    )
+    for ours, theirs in zip(plain, lit, strict=True):
+        assert_same(ours, theirs)
+    ddp = DistributedConfig(**{**vars(config), "strategy": "ddp"})
+    run_dir = config.output_dir / "ddp"
+    whole = run_ranks("plain_pytorch", "distributed", ddp, run_dir)[0].results
+    sharded = plain[0].results
+    name = "decoder.2.weight"
+    assert not torch.equal(whole[name], sharded[name])
+    assert torch.allclose(whole[name], sharded[name], atol=1e-6)
+
+
 def test_stage_2_collects_the_weights_less_often(trained: Trained) -> None:
     config = replace(trained.config, strategy="deepspeed_stage_2")
     run_dir = config.output_dir / "stage 2"
@@ -165,6 +186,34 @@ def test_each_half_reads_the_plain_file_of_the_other(trained: Trained) -> None:
     assert one.keys() == other.keys()
     for name, values in one.items():
         assert torch.equal(values, other[name]), name
+
+
+def test_lightnings_own_command_cannot_consolidate() -> None:
+    """Should it do so one day, the lesson can take it."""
+    with pytest.raises(KeyError, match="model"):
+        _format_checkpoint({"state_dict": {}, "optimizer_0": {}})
+
+
+def interrupt_save() -> None:
+    """Send this rank a Ctrl-C while its part is written."""
+    fsync = os.fsync
+
+    def interrupted_fsync(file: int) -> None:
+        os.fsync = fsync
+        os.kill(os.getpid(), signal.SIGINT)
+        fsync(file)
+
+    os.fsync = interrupted_fsync  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_ctrl_c_waits_for_the_end_of_a_save(config: ShardingConfig, half: str) -> None:
+    run_dir = config.output_dir / half
+    ranks = start_ranks(half, "sharding", config, run_dir, interrupt_save)
+    assert finish_ranks(ranks) == [130, 130]
+    (folder,) = (run_dir / "checkpoints").iterdir()
+    consolidate(folder, run_dir / "best.ckpt")
+    assert read_checkpoint(run_dir / "best.ckpt")["epoch"] == 0
 
 
 def test_an_ordinary_optimizer_goes_on(trained: Trained) -> None:
