@@ -29,7 +29,7 @@ from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler, ImageDataset, MNISTData
 from shared.errors import UsageError, require_finite
-from shared.options.distributed import DistributedConfig
+from shared.options.distributed import DistributedConfig, RanksConfig
 from shared.ranks import Watchdog, set_timeout, signalled_anywhere
 from shared.resume import check_same, describe, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
@@ -56,12 +56,12 @@ def reduce_mean(loss: Tensor) -> Tensor:
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def join_group(config: DistributedConfig) -> None:
+def join_group(config: RanksConfig, lesson: str = "distributed") -> None:
     """Meet the other processes."""
     if not dist.is_torchelastic_launched():
         if config.world_size > 1:
             command = f"torchrun --nproc-per-node {config.devices}"
-            raise UsageError(f"start it with: {command} -m plain_pytorch.distributed")
+            raise UsageError(f"start it with: {command} -m plain_pytorch.{lesson}")
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         os.environ |= alone | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     if config.use_cuda:

@@ -121,4 +121,7 @@ def explain(error: RuntimeError) -> str:
     except RuntimeError:  # the store was in the process of rank 0
         gone = ["0"]
     silent = f"rank {', '.join(gone)}" if gone else "another rank"
-    return f"no answer from {silent} ({how}); resume with --ckpt-path last"
+    return (
+        f"no answer from {silent} ({how}); start again; the"
+        " lesson distributed goes on with --ckpt-path last"
+    )

@@ -19,7 +19,7 @@ from compare.results import read_results
 from compare.run import Run
 from compare.trace import trace
 from shared.command import one_line_errors
-from shared.options.distributed import DistributedConfig
+from shared.options.distributed import RanksConfig
 from shared.signals import exit_on_signals
 from tests.parity.halves import Ran
 
@@ -30,7 +30,7 @@ forkserver.set_forkserver_preload(["tests.warm"])
 def run_rank(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     environment: dict[str, str],
     change: Callable[[], None] | None,
@@ -59,7 +59,7 @@ def run_rank(
 def start_ranks(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     change: Callable[[], None] | None = None,
 ) -> list[Any]:
@@ -99,7 +99,7 @@ def finish_ranks(processes: list[Any]) -> list[int]:
 def run_ranks(
     half: str,
     lesson: str,
-    config: DistributedConfig,
+    config: RanksConfig,
     run_dir: Path,
     change: Callable[[], None] | None = None,
 ) -> list[Ran]:

@@ -62,7 +62,7 @@ def test_every_command_is_known() -> None:
         "make tensorboard",
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
-    assert len(with_python) == 8
+    assert len(with_python) == 9
     assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -135,6 +135,14 @@ def test_the_commands_of_the_clinic() -> None:
     assert "zero_grad" in shown
 
 
+@pytest.mark.slow
+def test_the_command_for_two_processes(small: TrainConfig) -> None:
+    (command,) = re.findall(r"^\$ (\S+ -m torch\.distributed\.run .+)$", README, re.M)
+    process = run_python(" ".join([command, *small.to_arguments()]))
+    assert process.returncode == 0, process.stderr
+    assert "test loss" in process.stdout
+
+
 TINY = {
     "make compare": [],
     "make plain": [],
@@ -175,6 +183,10 @@ TINY = {
         "--gradient-clip-val=0.1",
     ],
     "make lightning LESSON=precision ARGS=--compile": ["--compile"],
+    'make lightning LESSON=sharding ARGS="--devices 2 --batch-size 32"': [
+        "--devices=2",
+        "--batch-size=32",
+    ],
     "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
     'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
         "--overfit-batches=1"

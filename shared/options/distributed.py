@@ -1,4 +1,4 @@
-"""The options of the lesson `distributed`."""
+"""The options of the lesson `distributed`, and of all runs of several processes."""
 
 import os
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from shared.config import Count
+from shared.config import Count, TrainConfig
 from shared.errors import UsageError
 from shared.options.checkpoint import CheckpointConfig
 from shared.ranks import is_rank_0
@@ -27,7 +27,7 @@ def default_num_nodes() -> int:
 
 
 @dataclass(frozen=True)
-class DistributedConfig(CheckpointConfig):
+class RanksConfig(TrainConfig):
     """A training by several processes, each with --batch-size images of a step."""
 
     devices: Count = field(default_factory=default_devices)
@@ -35,12 +35,6 @@ class DistributedConfig(CheckpointConfig):
     has said it already."""
     num_nodes: Count = field(default_factory=default_num_nodes)
     """Machines; torchrun has said it already."""
-    strategy: Literal["ddp"] = "ddp"
-    """How the processes share the work: each has all of the model and its own part of
-    the images."""
-    timeout: Count = 10
-    """Seconds to wait for a process that does not answer, once training has begun;
-    what rank 0 does alone, as to save, has to fit in."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +51,23 @@ class DistributedConfig(CheckpointConfig):
 
     def make_run_dir(self, parent: Path) -> Path:
         """Return the folder of the run; only rank 0 makes it, and tells the others."""
-        if is_rank_0():
-            return super().make_run_dir(parent)
-        return resumed_run_dir(self.ckpt_path, parent) or parent / "that of rank 0"
+        return (
+            super().make_run_dir(parent) if is_rank_0() else parent / "that of rank 0"
+        )
+
+
+@dataclass(frozen=True)
+class DistributedConfig(RanksConfig, CheckpointConfig):
+    """A training by several processes, that can be stopped and resumed."""
+
+    strategy: Literal["ddp"] = "ddp"
+    """How the processes share the work: each has all of the model and its own part of
+    the images."""
+    timeout: Count = 10
+    """Seconds to wait for a process that does not answer, once training has begun;
+    what rank 0 does alone, as to save, has to fit in."""
+
+    def make_run_dir(self, parent: Path) -> Path:
+        """Return the folder of the run, which a resumed run has already."""
+        resumed = None if is_rank_0() else resumed_run_dir(self.ckpt_path, parent)
+        return resumed or super().make_run_dir(parent)
