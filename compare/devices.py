@@ -55,9 +55,7 @@ class DevicesConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size % 2:
-            raise UsageError(
-                "--batch-size must be even: two processes share the images"
-            )
+            raise UsageError("--batch-size must be even: two processes share a batch")
 
 
 def traced(path: Path) -> AbstractContextManager[None]:
@@ -80,8 +78,9 @@ def compare_sums(lab: Lab) -> None:
     same_weights = [a == b for a, b in zip(*weights, strict=True)]
     rows = [
         ("steps", len(same_weights)),
-        ("first with another train_loss", first(differences == 0)),
-        ("first that gives other weights", first(same_weights)),
+        ("with another train_loss", int((differences > 0).sum())),
+        ("first of them", first(differences == 0)),
+        ("first step that gives other weights", first(same_weights)),
         ("largest difference of a train_loss", f"{differences.max():.1e}"),
     ]
     by = max((alone[k] - shared[k]).abs().max() for k in AutoEncoder().state_dict())
@@ -110,8 +109,9 @@ def compare_learning_rates(lab: Lab, seeds: int) -> None:
     for seed in range(lab.config.seed, lab.config.seed + seeds):
         for way, (devices, factor) in ways.items():
             name = f"{way}, seed {seed}"
-            changes = {"seed": seed, "learning_rate": rate * factor}
-            results = lab.train(name, devices, size, **changes)
+            results = lab.train(
+                name, devices, size, seed=seed, learning_rate=rate * factor
+            )
             losses[way].append(results["val_loss"][-1, 1].item())
     rows = [
         (way, statistics.median(values), min(values), max(values))

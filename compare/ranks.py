@@ -81,6 +81,7 @@ def run_ranks(
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
                 "TORCHELASTIC_RUN_ID": "compare",  # by this they know torchrun
+                "OMP_NUM_THREADS": str(config.threads),  # or a Trainer takes all cores
             }
             arguments = (half, config, run_dir, environment, around)
             process = forkserver.Process(target=run_rank, args=arguments, daemon=True)

@@ -33,11 +33,9 @@ def compare_samplers(lab: Lab, data: MNISTData) -> None:
     rows = [("1, each image once", 0, "", f"{once:.7f}", "")]
     logged = run["val_loss"][-1, 1].item()
     for processes, padded in ((3, logged), (64, None)):
-        dealt = [
-            index
-            for rank in range(processes)
-            for index in DistributedSampler(data.val_set, processes, rank, False)
-        ]
+        dealt: list[int] = []
+        for rank in range(processes):
+            dealt += DistributedSampler(data.val_set, processes, rank, shuffle=False)
         twice = sorted(index for index, n in Counter(dealt).items() if n == 2)
         these = ", ".join(map(str, twice[:3])) + (", ..." if len(twice) > 3 else "")
         name = f"{processes}, a run" if padded else f"{processes}, calculated"

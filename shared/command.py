@@ -37,6 +37,8 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
                 " the lesson distributed takes all, without --devices and --num-nodes"
             )
         torch.set_num_threads(config.threads)
+        # Where this is not set, a Trainer with ddp takes all cores for its processes.
+        os.environ["OMP_NUM_THREADS"] = str(config.threads)
         run_dir = config.make_run_dir(config.output_dir / half / lesson)
         resumed = run_dir.exists() and any(run_dir.iterdir())
         since = time.time() if resumed else 0
