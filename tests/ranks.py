@@ -9,12 +9,12 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from compare.ranks import forkserver
 from compare.results import read_results
 from compare.run import Run
 from compare.trace import trace
@@ -22,9 +22,6 @@ from shared.command import one_line_errors
 from shared.options.distributed import RanksConfig
 from shared.signals import exit_on_signals
 from tests.parity.halves import Ran
-
-forkserver: Any = get_context("forkserver")
-forkserver.set_forkserver_preload(["tests.warm"])
 
 
 def run_rank(

@@ -15,7 +15,7 @@ from shared.checkpoint import read_checkpoint
 from shared.config import TrainConfig
 from shared.options.checkpoint import CheckpointConfig
 from shared.resume import LAST
-from tests.commands import finish, run, start
+from tests.commands import finish, run_forked, start
 from tests.parity.halves import run_half
 
 
@@ -60,7 +60,9 @@ def test_a_signal_waits_for_the_step_and_loses_nothing(
     assert step > 0
     epochs = step // 63 + 2
     arguments = replace(config, max_epochs=epochs, ckpt_path="last").to_arguments()
-    resumed, stdout, stderr = run(f"{half}.checkpoint", *arguments, PL_GLOBAL_SEED="7")
+    resumed, stdout, stderr = run_forked(
+        f"{half}.checkpoint", *arguments, PL_GLOBAL_SEED="7"
+    )
     assert resumed == 0, stderr
     assert f"resuming from {last}, step {step}" in stderr
     assert "the encoder alone" in stdout
@@ -75,7 +77,7 @@ def test_a_signal_waits_for_the_step_and_loses_nothing(
 
 def test_last_without_a_run_trains_from_the_start(config: CheckpointConfig) -> None:
     config = replace(config, max_epochs=1, limit_train_batches=2, ckpt_path="last")
-    status, _, stderr = run("plain_pytorch.checkpoint", *config.to_arguments())
+    status, _, stderr = run_forked("plain_pytorch.checkpoint", *config.to_arguments())
     assert status == 0
     assert "training from the start" in stderr
 
@@ -87,7 +89,7 @@ def test_a_damaged_checkpoint_gets_one_line(
     path = tmp_path / "a.ckpt"
     path.write_bytes(b"PK\x03\x04 and no more")
     config = replace(config, ckpt_path=str(path))
-    status, _, stderr = run(f"{half}.checkpoint", *config.to_arguments())
+    status, _, stderr = run_forked(f"{half}.checkpoint", *config.to_arguments())
     assert status == 1
     assert f"error: {path} is truncated or damaged: take another" in stderr
     assert not list(config.output_dir.rglob("version_*"))
@@ -104,7 +106,7 @@ def test_a_damaged_checkpoint_gets_one_line(
     ],
 )
 def test_bad_values_are_refused(arguments: list[str], line: str) -> None:
-    status, _, stderr = run("plain_pytorch.checkpoint", *arguments)
+    status, _, stderr = run_forked("plain_pytorch.checkpoint", *arguments)
     assert status == 2
     assert line in stderr
     assert len(stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ from plain_pytorch.debugging import main as plain_main
 from shared.config import Parser, TrainConfig
 from shared.errors import UsageError
 from shared.options.debugging import DebuggingConfig
-from tests.commands import run
+from tests.commands import run_forked
 
 MAINS = {"plain_pytorch": plain_main, "lightning": lightning_main}
 
@@ -42,7 +42,7 @@ def run_here(
 @pytest.mark.parametrize("half", ["plain_pytorch", "lightning"])
 def test_a_dry_run_leaves_nothing(small: TrainConfig, half: str) -> None:
     arguments = [*small.to_arguments(), "--fast-dev-run"]
-    status, stdout, stderr = run(f"{half}.debugging", *arguments)
+    status, stdout, stderr = run_forked(f"{half}.debugging", *arguments)
     assert status == 0, stderr
     assert "test loss" in stdout
     assert "checkpoints" not in stdout
@@ -78,7 +78,7 @@ def test_a_share_of_less_than_a_batch_is_refused_at_once(
 
 def test_a_dry_run_cannot_be_compared(small: TrainConfig) -> None:
     arguments = ["debugging", *small.to_arguments(), "--fast-dev-run"]
-    status, _, stderr = run("compare", *arguments)
+    status, _, stderr = run_forked("compare", *arguments)
     assert status == 2
     assert "--fast-dev-run leaves no files" in stderr
 

@@ -18,7 +18,7 @@ from shared.errors import UserError
 from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.run_dir import say_what_is_saved
-from tests.commands import run
+from tests.commands import run_forked
 
 HALVES = ["plain_pytorch", "lightning"]
 
@@ -55,7 +55,7 @@ def test_both_halves_say_and_leave_what_they_should(tiny: EvaluateConfig) -> Non
     path = write(best(tiny, "lightning/train/version_0"))
     Image.new("L", (40, 60), 255).save(tiny.output_dir / "my.png")
     arguments = replace(tiny, image=tiny.output_dir / "my.png").to_arguments()
-    status, stdout, stderr = run("compare", "evaluate", *arguments)
+    status, stdout, stderr = run_forked("compare", "evaluate", *arguments)
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     assert "litmodels" not in stderr
@@ -204,7 +204,7 @@ def test_a_refusal_is_one_line_and_leaves_no_folder(
     tiny: EvaluateConfig, half: str, tmp_path: Path
 ) -> None:
     config = replace(tiny, ckpt_path=write(tmp_path / "good.ckpt"), image=tmp_path)
-    status, stdout, stderr = run(f"{half}.evaluate", *config.to_arguments())
+    status, stdout, stderr = run_forked(f"{half}.evaluate", *config.to_arguments())
     assert (status, stdout) == (1, "")
     assert stderr.startswith(f"error: {tmp_path} is no file")
     assert stderr.count("\n") == 1

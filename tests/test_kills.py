@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import torch
 
+from compare.ranks import forkserver
 from compare.results import read_results
 from shared.config import TrainConfig
 from shared.options.checkpoint import CheckpointConfig
-from tests.ranks import forkserver
 
 HALVES = ["plain_pytorch", "lightning"]
 

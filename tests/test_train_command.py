@@ -16,7 +16,7 @@ from lightning.train import LitAutoEncoder
 from plain_pytorch.train import PlainAutoEncoder
 from shared.config import TrainConfig
 from shared.files import DIGESTS
-from tests.commands import ROOT, finish, run, start
+from tests.commands import ROOT, finish, run, run_forked, start
 
 HALVES = ["plain_pytorch", "lightning"]
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
@@ -53,7 +53,7 @@ def test_a_run_says_and_leaves_what_it_should(small: TrainConfig, half: str) -> 
 
 
 def test_the_two_helps_differ_in_the_program_only() -> None:
-    texts = [run(f"{half}.train", "--help")[1] for half in HALVES]
+    texts = [run_forked(f"{half}.train", "--help")[1] for half in HALVES]
     assert "--max-epochs" in texts[0]
     assert texts[0].replace("plain_pytorch", "lightning") == texts[1]
 
@@ -63,7 +63,10 @@ def test_nothing_is_overwritten(small: TrainConfig, half: str) -> None:
     taken = small.output_dir / half / "train" / "version_0"
     taken.mkdir(parents=True)
     (taken / "mine.txt").write_text("keep")
-    assert run(f"{half}.train", *replace(small, max_epochs=1).to_arguments())[0] == 0
+    assert (
+        run_forked(f"{half}.train", *replace(small, max_epochs=1).to_arguments())[0]
+        == 0
+    )
     assert [path.name for path in taken.iterdir()] == ["mine.txt"]
     assert (taken.parent / "version_1" / "checkpoints" / "best.ckpt").exists()
 
@@ -77,7 +80,9 @@ def assert_one_line(stderr: str, said: str) -> None:
 
 @pytest.mark.parametrize("half", HALVES)
 def test_usage_errors_end_with_status_2(small: TrainConfig, half: str) -> None:
-    status, _, stderr = run(f"{half}.train", *small.to_arguments(), "--batch-size", "0")
+    status, _, stderr = run_forked(
+        f"{half}.train", *small.to_arguments(), "--batch-size", "0"
+    )
     assert status == 2
     assert stderr.count("\n") == 1
     assert_one_line(stderr, "--batch-size: 0")
@@ -87,7 +92,7 @@ def test_usage_errors_end_with_status_2(small: TrainConfig, half: str) -> None:
 @pytest.mark.parametrize("half", HALVES)
 def test_mnist_without_network_is_an_error(small: TrainConfig, half: str) -> None:
     arguments = replace(small, dataset="mnist").to_arguments()
-    status, _, stderr = run(f"{half}.train", *arguments, **NO_NETWORK)
+    status, _, stderr = run_forked(f"{half}.train", *arguments, **NO_NETWORK)
     assert status == 1
     assert_one_line(stderr, "mnist cannot be downloaded")
     assert "--dataset mnist-5k needs no network" in stderr
@@ -101,7 +106,7 @@ def test_a_damaged_file_is_named(small: TrainConfig, half: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("<html>404</html>")
     arguments = replace(small, dataset="mnist").to_arguments()
-    status, _, stderr = run(f"{half}.train", *arguments, **NO_NETWORK)
+    status, _, stderr = run_forked(f"{half}.train", *arguments, **NO_NETWORK)
     assert status == 1
     assert_one_line(stderr, f"{path} is damaged")
     assert path.read_text() == "<html>404</html>"
@@ -110,7 +115,7 @@ def test_a_damaged_file_is_named(small: TrainConfig, half: str) -> None:
 @pytest.mark.parametrize("half", HALVES)
 def test_a_model_too_large_for_the_memory(small: TrainConfig, half: str) -> None:
     arguments = replace(small, hidden_dim=2**31 - 1).to_arguments()
-    status, _, stderr = run(f"{half}.train", *arguments)
+    status, _, stderr = run_forked(f"{half}.train", *arguments)
     assert status == 1
     assert_one_line(stderr, "out of memory: lower --hidden-dim")
     assert not list(small.output_dir.rglob("version_*"))
@@ -119,7 +124,7 @@ def test_a_model_too_large_for_the_memory(small: TrainConfig, half: str) -> None
 @pytest.mark.parametrize("half", HALVES)
 def test_an_output_folder_that_cannot_be_made(small: TrainConfig, half: str) -> None:
     small.output_dir.write_text("a file")
-    status, _, stderr = run(f"{half}.train", *small.to_arguments())
+    status, _, stderr = run_forked(f"{half}.train", *small.to_arguments())
     assert status == 1
     assert_one_line(stderr, f"Not a directory: '{small.output_dir}")
 
@@ -127,7 +132,7 @@ def test_an_output_folder_that_cannot_be_made(small: TrainConfig, half: str) -> 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_loss_that_is_not_finite_stops_the_run(small: TrainConfig, half: str) -> None:
     arguments = replace(small, learning_rate=1e30).to_arguments()
-    status, _, stderr = run(f"{half}.train", *arguments)
+    status, _, stderr = run_forked(f"{half}.train", *arguments)
     assert status == 1
     assert_one_line(stderr, "the training loss is nan at step 1: lower --learning-rate")
     assert "nothing saved yet but logs, in " in stderr
@@ -138,7 +143,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(
     small: TrainConfig, half: str
 ) -> None:
     arguments = replace(small, learning_rate=1e30, limit_train_batches=1)
-    status, _, stderr = run(f"{half}.train", *arguments.to_arguments())
+    status, _, stderr = run_forked(f"{half}.train", *arguments.to_arguments())
     assert status == 1
     assert_one_line(stderr, "the validation loss is nan at step 1")
     assert not list(small.output_dir.rglob("*.ckpt"))

@@ -26,7 +26,7 @@ from shared.config import Parser, TrainConfig
 from shared.errors import UsageError
 from shared.model import AutoEncoder
 from shared.options.callbacks import CallbacksConfig
-from tests.commands import run
+from tests.commands import run_forked
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]
@@ -513,12 +513,12 @@ def test_the_command_line_gives_the_options_back(check_finite: bool) -> None:
 
 def test_the_command(options: CallbacksConfig) -> None:
     config = replace(options, patience=1, mode="max", weight_averaging="ema")
-    status, stdout, stderr = run("lightning.callbacks", *config.to_arguments())
+    status, stdout, stderr = run_forked("lightning.callbacks", *config.to_arguments())
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     assert "epochs                2 of 5" in stdout.splitlines()
 
 
 def test_the_command_with_a_bad_value() -> None:
-    status, _, stderr = run("plain_pytorch.callbacks", "--patience=-1")
+    status, _, stderr = run_forked("plain_pytorch.callbacks", "--patience=-1")
     assert (status, stderr.count("\n")) == (2, 1)

@@ -27,7 +27,7 @@ from lightning.under_the_hood import (
 )
 from shared.config import TrainConfig
 from shared.options.under_the_hood import UnderTheHoodConfig
-from tests.commands import run
+from tests.commands import run_forked
 from tests.parity.halves import assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]
@@ -281,7 +281,7 @@ def test_what_the_twins_print(
 
 @pytest.mark.slow
 def test_the_plain_command_is_without_warnings(tiny: UnderTheHoodConfig) -> None:
-    status, _, stderr = run("plain_pytorch.under_the_hood", *tiny.to_arguments())
+    status, _, stderr = run_forked("plain_pytorch.under_the_hood", *tiny.to_arguments())
     assert status == 0
     assert not stderr
 

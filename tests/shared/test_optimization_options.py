@@ -6,7 +6,7 @@ import pytest
 from shared.config import Parser
 from shared.errors import UsageError
 from shared.options.optimization import OptimizationConfig
-from tests.commands import run
+from tests.commands import run_forked
 
 
 def parse(*arguments: str) -> OptimizationConfig:
@@ -74,6 +74,6 @@ def test_bad_options_are_usage_errors(arguments: str, said: str) -> None:
 )
 def test_a_usage_error_ends_with_status_2(half: str) -> None:
     arguments = ["--optimizer=two", "--accumulate-grad-batches=2"]
-    status, stdout, stderr = run(f"{half}.optimization", *arguments)
+    status, stdout, stderr = run_forked(f"{half}.optimization", *arguments)
     assert (status, stdout) == (2, "")
     assert stderr == "error: --accumulate-grad-batches needs one optimizer\n"
