@@ -3,16 +3,17 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
 from shared.config import AnyConfig, Parser
 from shared.data import MNISTData
+from shared.datasets import CLASSES
 from shared.errors import UsageError, UserError
 from shared.ranks import explain, is_about_ranks, this_rank
 from shared.run_dir import say_what_is_saved
@@ -98,6 +99,25 @@ def show_digit(encoder: nn.Module, data: MNISTData) -> None:
         embedding = encoder(images.flatten(1))
     numbers = ", ".join(f"{number:.4f}" for number in embedding[0].tolist())
     print(f"the encoder alone     sees a {labels.item()} as ({numbers})")
+
+
+def report_classifier(
+    paths: Sequence[Path], probabilities: Any, dataset: str, accuracy: float
+) -> None:
+    """Print what a classifier makes of images, and its accuracy.
+
+    Args:
+        paths: of the images.
+        probabilities: (1, 10) of float32 for each, of the classes. Any, because
+            Trainer.predict does not say what it has gathered.
+        dataset: the data set, which has the names of the classes.
+        accuracy: the share of the test images whose class it finds.
+    """
+    for path, classes in zip(paths, probabilities, strict=True):
+        likeliest = int(classes.argmax())
+        name, probability = CLASSES[dataset][likeliest], classes[0, likeliest]
+        print(f"{path.name:20s}  {name} (probability {probability:.4f})")
+    print(f"test accuracy         {accuracy:.4f}")
 
 
 def report_evaluation(
