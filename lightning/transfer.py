@@ -6,6 +6,7 @@
 the same; `diff lightning/train.py lightning/transfer.py` shows what it takes.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ class LitClassifier(Classifier, pl.LightningModule):
         loss = F.cross_entropy(logits, labels)
         require_finite("validation loss", loss.item(), self.global_step)  # [finite]
         self.val_accuracy.update(logits, labels)  # [accuracy]
-        metrics = {"val_loss": loss, "val_accuracy": self.val_accuracy}
-        self.log_dict(metrics, prog_bar=True)  # [log]
+        self.log("val_loss", loss, prog_bar=True)  # [log]
+        self.log("val_accuracy", self.val_accuracy, prog_bar=True)
         return loss
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -63,7 +64,8 @@ class LitClassifier(Classifier, pl.LightningModule):
         loss = F.cross_entropy(logits, labels)
         require_finite("test loss", loss.item(), self.global_step)  # [finite]
         self.test_accuracy.update(logits, labels)  # [accuracy]
-        self.log_dict({"test_loss": loss, "test_accuracy": self.test_accuracy})
+        self.log("test_loss", loss)  # [log]
+        self.log("test_accuracy", self.test_accuracy)
         return loss
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -89,8 +91,9 @@ def load_backbone(config: TransferConfig) -> nn.Module:
             load_resnet18(backbone, config.weights)
         backbone.requires_grad_(False)  # [freeze] by hand: it's no LightningModule
         return backbone.eval()
-    autoencoder = LitAutoEncoder(*sizes, config.learning_rate)
-    if config.weights != "none":
+    if config.weights == "none":
+        autoencoder = LitAutoEncoder(*sizes, config.learning_rate)
+    else:
         autoencoder = LitAutoEncoder.load_from_checkpoint(  # [weights]
             config.weights, map_location="cpu", weights_only=True
         )
@@ -100,13 +103,10 @@ def load_backbone(config: TransferConfig) -> nn.Module:
 
 # 2. How to train: the head alone, then the backbone, too, in smaller steps.
 class Finetuning(BackboneFinetuning):
-    """Lightning's callback, which leaves batch normalization learning, and all modes.
-
-    With the Trainer of train.py come [download] [device] [deterministic] [epochs]
-    [limit] [shuffle] [zero_grad] [backward] [step] [progress] [checkpoint].
-    """
+    """Lightning's callback, which alone sees to no mode, and freezes not all layers."""
 
     def freeze_before_training(self, pl_module: pl.LightningModule) -> None:
+        # [freeze] By default, batch normalization goes on computing gradients.
         self.freeze(pl_module.backbone, train_bn=False)
 
     def finetune_function(
@@ -114,16 +114,18 @@ class Finetuning(BackboneFinetuning):
     ) -> None:
         super().finetune_function(pl_module, epoch, optimizer)
         if epoch == self.unfreeze_backbone_at_epoch:
-            # [mode] A Trainer keeps those it finds.
-            pl_module.backbone.train()
-            frozen = [] if self.train_bn else batch_norms(pl_module.backbone)
-            for layer in frozen:
-                layer.requires_grad_(False)  # [batch_norm]
+            backbone: Any = pl_module.backbone
+            backbone.train()  # [mode] A Trainer keeps the one that it finds.
+            # [batch_norm] train_bn=False leaves them out of the optimizer, and no more.
+            for layer in [] if self.train_bn else batch_norms(backbone):
+                layer.requires_grad_(False)
                 layer.eval()
 
 
 def callbacks_for(config: TransferConfig) -> list[pl.Callback]:
-    """Return what the Trainer of `train` is to do besides, in some epoch or never."""
+    """Return what the Trainer of `train` is to do besides."""
+    # Its loop stays as it is, and with it [download] [device] [deterministic]
+    # [epochs] [limit] [shuffle] [zero_grad] [backward] [step] [progress] [checkpoint].
     if config.unfreeze_backbone_at_epoch is None:
         return []
     return [
@@ -153,6 +155,8 @@ def main(config: TransferConfig, run_dir: Path) -> None:
     trainer = make_trainer(config, run_dir, *callbacks_for(config))
     best, best_val_loss = config.ckpt_path, None
     if best is None:
+        # [mode] A Trainer asks whether layers in evaluation mode are meant: they are.
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         model.backbone = load_backbone(config)
         trainer.fit(model, datamodule=data)
         best = run_dir / "checkpoints" / "best.ckpt"

@@ -9,6 +9,7 @@ same; `diff plain_pytorch/train.py plain_pytorch/transfer.py` shows what it take
 from itertools import islice
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class PlainClassifier(Classifier):
         self, backbone: str, hidden_dim: int, latent_dim: int, learning_rate: float
     ) -> None:
         super().__init__(backbone, hidden_dim, latent_dim)
-        self.hparams = {  # [hparams] stored in every checkpoint
+        self.hparams: dict[str, Any] = {  # [hparams] stored in every checkpoint
             "backbone": backbone,
             "hidden_dim": hidden_dim,
             "latent_dim": latent_dim,
@@ -229,6 +230,8 @@ def main(config: TransferConfig, run_dir: Path) -> None:
         model.backbone = load_backbone(config)
         global_step, best_val_loss = fit(model, data, config, run_dir)
         best = run_dir / "checkpoints" / "best.ckpt"
+    else:
+        prepare(model, data, config)
     load_weights(model, read_checkpoint(best), best)
     test_loss, accuracy = test(model, data, config, run_dir, global_step)
     predictions = predict(model, images) if images else []

@@ -13,6 +13,9 @@ BACKBONES = ("encoder", "resnet18")
 class ResNet18(nn.Module):
     """torchvision's ResNet-18 without its last layer: 512 features of an image."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         from torchvision.models import resnet18  # takes 2 seconds: only where needed
 

@@ -85,8 +85,9 @@ def report(
     if best_val_loss is not None:  # None where no best weights were kept
         print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
-    if run_dir.exists():  # a dry run leaves nothing
+    if (run_dir / "checkpoints").exists():
         print(f"checkpoints           {run_dir / 'checkpoints'}")
+    if run_dir.exists():  # a dry run leaves nothing
         print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
     for trace in sorted(run_dir.glob("*.json")):
         print(f"trace                 {trace}")

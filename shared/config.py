@@ -20,6 +20,7 @@ from typing import (
     Self,
     TypeVar,
     get_args,
+    get_origin,
     get_type_hints,
 )
 
@@ -154,8 +155,9 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
 
     Args:
         program: what the user calls.
-        config_class: the dataclass; a field `x` of type bool is --x or --no-x. A
-            field's metadata are more arguments of add_argument.
+        config_class: the dataclass; a field `x` of type bool is --x or --no-x, and
+            one of type list takes several values. A field's metadata are more
+            arguments of add_argument.
     """
 
     def __init__(self, program: str, config_class: type[AnyConfig]) -> None:
@@ -173,13 +175,16 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         }
         defaults = config_class()
         for option in fields(config_class):
-            flag = option.type is bool
-            yes_no = {"action": ActionYesNo(no_prefix="no-")}
+            kind: dict[str, Any] = {"type": option.type}
+            if option.type is bool:
+                kind = {"action": ActionYesNo(no_prefix="no-")}
+            elif get_origin(option.type) is list:
+                kind = {"type": get_args(option.type)[0], "nargs": "+"}
             self.add_argument(
                 option_name(option.name),
                 default=getattr(defaults, option.name),
                 help=helps[option.name],
-                **(yes_no if flag else {"type": option.type}),
+                **kind,
                 **option.metadata,
             )
 

@@ -43,7 +43,7 @@ class TransferConfig(TrainConfig):
     """Whether its batch normalization learns then, too."""
     ckpt_path: Path | None = None
     """Checkpoint of this lesson to test and to predict with, instead of training."""
-    predict: list[Path] = field(default_factory=list, metadata={"nargs": "+"})
+    predict: list[Path] = field(default_factory=list)
     """Image files of your own to classify at the end."""
 
     def __post_init__(self) -> None:
