@@ -106,7 +106,7 @@ def fit(
     # [download] [deterministic]
     train_loader, val_loader = prepare(model, data, config)
     optimizer = model.configure_optimizers()
-    frozen = list(model.backbone.modules())
+    frozen: list[nn.Module] = [model.backbone]
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     global_step, best_val_loss = 0, inf
