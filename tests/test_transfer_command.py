@@ -4,6 +4,7 @@ import importlib
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,8 +112,8 @@ def test_the_other_kind_of_checkpoint_is_refused(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path / "best.ckpt", classifier)
-    value = str(path) if option == "weights" else path
-    assert_refused(half, replace(tiny, **{option: value}), said)
+    given: dict[str, Any] = {option: str(path) if option == "weights" else path}
+    assert_refused(half, replace(tiny, **given), said)
 
 
 @pytest.mark.parametrize("half", HALVES)

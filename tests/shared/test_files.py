@@ -9,6 +9,7 @@ import struct
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,22 +54,28 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         digest = hashlib.md5(archive.read_bytes()).hexdigest()
         resources.append((archive.name, digest))
 
+    with serve(folder) as url:
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
+        monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+        yield url
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder, and note what is asked for."""
+
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, _format: str, *arguments: object) -> None:
             requests.append(str(arguments[0]))
-
-    requests.clear()
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
             """Say nothing: torchvision hangs up on the answer to its first question."""
 
+    requests.clear()
     server = Server(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    yield url
+    yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
 
@@ -229,7 +236,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def cifar10_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cifar10_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Serve six batches of ten random images as CIFAR-10, and expect them."""
     batches = tmp_path / "server" / "cifar-10-batches-py"
     batches.mkdir(parents=True)
@@ -255,7 +262,9 @@ def cifar10_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(theirs, "meta", meta)
     digest = hashlib.md5(archive.read_bytes()).hexdigest()
     monkeypatch.setattr(theirs, "tgz_md5", digest)
-    monkeypatch.setattr(theirs, "url", archive.as_uri())
+    with serve(archive.parent) as url:
+        monkeypatch.setattr(theirs, "url", f"{url}{archive.name}")
+        yield
 
 
 @pytest.mark.usefixtures("cifar10_server")
