@@ -23,6 +23,7 @@ from shared.options.checkpoint import CheckpointConfig
 from shared.options.debugging import DebuggingConfig
 from shared.options.distributed import RanksConfig
 from shared.options.evaluate import EvaluateConfig
+from shared.options.transfer import TransferConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
 from shared.trained import newest_best
@@ -72,6 +73,8 @@ def main() -> int:
     if isinstance(config, EvaluateConfig) and config.ckpt_path is None:
         # The halves would look for it among their own runs, which are below run_dir.
         config = replace(config, ckpt_path=newest_best(config.output_dir))
+    if isinstance(config, TransferConfig):
+        config = config.resolved()
     if isinstance(config, CheckpointConfig) and config.ckpt_path:
         raise UsageError("--ckpt-path: both halves would go on in the same folder")
     if isinstance(config, RanksConfig) and config.num_nodes > 1:

@@ -3,16 +3,17 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
 from shared.config import AnyConfig, Parser
 from shared.data import MNISTData
+from shared.datasets import CLASSES
 from shared.errors import UsageError, UserError
 from shared.ranks import explain, is_about_ranks, this_rank
 from shared.run_dir import say_what_is_saved
@@ -85,8 +86,9 @@ def report(
     if best_val_loss is not None:  # None where no best weights were kept
         print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
-    if run_dir.exists():  # a dry run leaves nothing
+    if (run_dir / "checkpoints").exists():
         print(f"checkpoints           {run_dir / 'checkpoints'}")
+    if run_dir.exists():  # a dry run leaves nothing
         print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
     for trace in sorted(run_dir.glob("*.json")):
         print(f"trace                 {trace}")
@@ -99,6 +101,25 @@ def show_digit(encoder: nn.Module, data: MNISTData) -> None:
         embedding = encoder(images.flatten(1))
     numbers = ", ".join(f"{number:.4f}" for number in embedding[0].tolist())
     print(f"the encoder alone     sees a {labels.item()} as ({numbers})")
+
+
+def report_classifier(
+    paths: Sequence[Path], probabilities: Any, dataset: str, accuracy: float
+) -> None:
+    """Print what a classifier makes of images, and its accuracy.
+
+    Args:
+        paths: of the images.
+        probabilities: (1, 10) of float32 for each, of the classes. Any, because
+            Trainer.predict does not say what it has gathered.
+        dataset: the data set, which has the names of the classes.
+        accuracy: the share of the test images whose class it finds.
+    """
+    for path, classes in zip(paths, probabilities, strict=True):
+        likeliest = int(classes.argmax())
+        name, probability = CLASSES[dataset][likeliest], classes[0, likeliest]
+        print(f"{path.name:20s}  {name} (probability {probability:.4f})")
+    print(f"test accuracy         {accuracy:.4f}")
 
 
 def report_evaluation(

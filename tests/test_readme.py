@@ -207,6 +207,11 @@ TINY = {
         "--devices=2",
         "--batch-size=32",
     ],
+    'make compare LESSON=transfer ARGS="--backbone resnet18 --weights none"': [
+        "--backbone=resnet18",
+        "--weights=none",
+        "--batch-size=8",
+    ],
     "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
     'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
         "--overfit-batches=1"
@@ -250,6 +255,9 @@ def test_a_command_works(small: TrainConfig, command: str) -> None:
 EVALUATE = [
     "make plain LESSON=evaluate",
     'make lightning LESSON=evaluate ARGS="--image my_digit.jpg"',
+    "make plain LESSON=transfer",
+    'make lightning LESSON=transfer ARGS="--unfreeze-backbone-at-epoch 1'
+    ' --predict my_digit.png"',
 ]
 
 
@@ -262,10 +270,14 @@ def test_a_command_after_a_training_works(small: TrainConfig, command: str) -> N
     image = small.output_dir / "my_digit.jpg"
     Image.new("L", (40, 60), 255).save(image)
     arguments = [f"--output-dir={small.output_dir}", "--accelerator=cpu"]
+    if "LESSON=transfer" in command:
+        arguments.append("--limit-train-batches=2")
     if "--image" in command:
         arguments.append(f"--image={image}")
-    half = command.split()[1]
-    process = make(ROOT, half, "LESSON=evaluate", f"ARGS={' '.join(arguments)}")
+    if "--predict" in command:
+        arguments += ["--unfreeze-backbone-at-epoch=1", f"--predict={image}"]
+    _, half, lesson, *_ = command.split()
+    process = make(ROOT, half, lesson, f"ARGS={' '.join(arguments)}")
     assert process.returncode == 0, process.stderr
     assert "test loss" in process.stdout
 
