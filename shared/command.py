@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_type_hints
@@ -19,8 +19,15 @@ from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals
 
 
-def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None:
+def run(
+    half: str,
+    lesson: str,
+    main: Callable[[AnyConfig, Path], None],
+    parse: Callable[[], AnyConfig] | None = None,
+) -> None:
     """Run a lesson from the command line, whose options are those of main's `config`.
+
+    Unless the lesson has a `parse` of its own, which returns them.
 
     The exit status is 0 after a whole run; 1, or 2 for the command line, with one line
     on stderr when there is something for the user to mend; 130 after Ctrl-C and 143
@@ -29,7 +36,8 @@ def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None
     exit_on_signals()
     with one_line_errors():
         program = f"python -m {half}.{lesson}"
-        config = Parser(program, config_class(main)).parse_config()
+        parse = parse or Parser(program, config_class(main)).parse_config
+        config = parse()
         started = int(os.environ.get("WORLD_SIZE", config.world_size))
         if started != config.world_size:  # each would train for itself, or wait
             raise UsageError(
@@ -110,3 +118,15 @@ def report_evaluation(
     print(f"test loss             {test_loss:.6f}")
     print(f"pictures, embeddings  {run_dir}")
     print(f"in TensorBoard        tensorboard --logdir {run_dir.parents[2]}")
+
+
+def report_cli(
+    half: str, subcommand: str, run_dir: Path, losses: Mapping[str, float]
+) -> None:
+    """Print the end of a run of the lesson cli: its losses, and how to repeat it."""
+    for name, loss in losses.items():
+        print(f"{name:21} {loss:.6f}")
+    stored = run_dir / "config.yaml"
+    if stored.exists():  # a dry run leaves nothing
+        print(f"results               {run_dir}")
+        print(f"the same again        python -m {half}.cli {subcommand} -c {stored}")

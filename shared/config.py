@@ -7,6 +7,7 @@ with options of its own adds them to one of the two, in shared/options/.
 import os
 import re
 from argparse import ArgumentDefaultsHelpFormatter
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from math import inf
 from pathlib import Path
@@ -172,13 +173,18 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         Raises:
             UsageError: always.
         """
-        key = re.match(r'Parser key "(\w+)"', message)
-        if key:
-            reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
-            given = re.search(r"Given value: (.+)", message)  # of several plain types
-            why = reason[1] if reason else f"cannot be {given[1]}" if given else message
-            message = f"{option_name(key[1])}: {why}"
-        raise UsageError(f"{message} (see --help)") from ex
+        raise UsageError(f"{reword(message, option_name)} (see --help)") from ex
+
+
+def reword(message: str, name: Callable[[str], str] = "--{}".format) -> str:
+    """Return one line, with the option's name, of what jsonargparse says of a value."""
+    key = re.match(r'Parser key "([\w.]+)"', message)
+    if key:
+        reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
+        given = re.search(r"Given value: (.+)", message)  # of several plain types
+        why = reason[1] if reason else f"cannot be {given[1]}" if given else message
+        message = f"{name(key[1])}: {why}"
+    return message
 
 
 def plain(value: Any) -> Any:
