@@ -7,12 +7,12 @@
 `make diff LESSON=cli` shows this file beside plain_pytorch/cli.py, which does the same.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import (
     BasePredictionWriter,
@@ -39,10 +39,12 @@ from shared.config import (
     reword,
 )
 from shared.errors import UsageError
-from shared.options.cli import read_given
+from shared.options.cli import KEYS, CliConfig, read_given
 from shared.predictions import join, write_predictions
 from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals
+
+DATA_DIR = Config().data_dir  # that of the environment, or data
 
 
 # 1. What can be set: the keys, their types and their defaults.
@@ -56,7 +58,6 @@ class LitTrainer(pl.Trainer):
     def __init__(  # [trainer]
         self,
         accelerator: Literal["auto", "cpu", "cuda"] = "auto",
-        devices: Count = 1,
         max_epochs: Count = 3,
         limit_train_batches: Count | None = None,
         limit_val_batches: Count | None = None,
@@ -65,12 +66,9 @@ class LitTrainer(pl.Trainer):
         default_root_dir: Path = Path("output"),
         **options: Any,
     ) -> None:
-        on_gpu = accelerator == "cuda" or (
-            accelerator == "auto" and torch.cuda.is_available()
-        )
+        on_gpu = Config(accelerator=accelerator).use_cuda
         super().__init__(
             accelerator="cuda" if on_gpu else "cpu",  # [device]
-            devices=devices,
             deterministic=on_gpu,  # [deterministic]
             max_epochs=max_epochs,  # [epochs]
             limit_train_batches=limit_train_batches,  # [limit]
@@ -111,7 +109,7 @@ class LitData(LitMNIST):
     def __init__(  # [data]
         self,
         dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto",
-        data_dir: Path = Config().data_dir,
+        data_dir: Path = DATA_DIR,
         batch_size: Count = 64,
         num_workers: Workers = 0,
         seed: Seed = 42,
@@ -164,9 +162,21 @@ class LitCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--config: {error}") from error
         options = self.config[self.config.subcommand]
-        path = Path(options.ckpt_path) if options.ckpt_path else None
+        # [errors] jsonargparse lets these two pass, and drops the value.
+        for file in options.config or []:
+            tree = yaml.safe_load(file.read_text())
+            for section in ("trainer", "model", "data"):  # or the name of a file
+                if not isinstance(tree.get(section, {}), dict | str):
+                    raise UsageError(f"--config {file}: there are no keys in {section}")
+        for key, default in CliConfig().by_key().items():
+            if default is not None and options.get(key) is None:
+                raise UsageError(f"--{key} cannot be null")
+        path = None if options.ckpt_path is None else Path(options.ckpt_path)
         read_given(self.config.subcommand, path, options.trainer.max_epochs)  # [resume]
 
     def before_instantiate_classes(self) -> None:
@@ -208,13 +218,14 @@ def main() -> None:
         LitData,
         trainer_class=LitTrainer,
         trainer_defaults={
+            "devices": 1,
             "callbacks": [
                 TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
                 ModelCheckpoint(filename="best", monitor="val_loss"),  # [checkpoint]
                 ModelCheckpoint(filename="last"),
                 PredictionWriter("epoch"),
                 SayWhatIsSaved(),
-            ]
+            ],
         },
         parser_class=Parser,
         auto_configure_optimizers=False,  # the model does, with its learning_rate
@@ -227,5 +238,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     exit_on_signals()
-    with one_line_errors():
+    with one_line_errors(KEYS):
         main()

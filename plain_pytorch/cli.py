@@ -89,6 +89,8 @@ def optional(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def path(text: str) -> Path:
     """Return an absolute path: a stored one is read from other folders, too."""
+    if text in ("", "null"):
+        raise argparse.ArgumentTypeError("name a file or folder")
     return Path(text).absolute()  # [paths]
 
 
@@ -122,7 +124,8 @@ class ConfigFile(argparse.Action):
 def read_yaml(file: str) -> dict[str, Any]:
     """Return what a file says, by section."""
     try:
-        tree = yaml.safe_load(Path(file).read_text())  # [yaml]
+        with Path(file).open() as stream:
+            tree = yaml.safe_load(stream)  # [yaml]
     except yaml.YAMLError as error:
         raise UsageError(" ".join(str(error).split())) from error
     if not isinstance(tree, dict):
@@ -295,4 +298,4 @@ def main(config: CliConfig, run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    run("plain_pytorch", "cli", main, parse)
+    run("plain_pytorch", "cli", main, parse, KEYS)

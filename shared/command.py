@@ -1,6 +1,7 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import get_type_hints
 import torch
 from torch import nn
 
-from shared.config import AnyConfig, Parser
+from shared.config import AnyConfig, Parser, option_name
 from shared.data import MNISTData
 from shared.errors import UsageError, UserError
 from shared.ranks import explain, is_about_ranks, this_rank
@@ -24,17 +25,19 @@ def run(
     lesson: str,
     main: Callable[[AnyConfig, Path], None],
     parse: Callable[[], AnyConfig] | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> None:
     """Run a lesson from the command line, whose options are those of main's `config`.
 
-    Unless the lesson has a `parse` of its own, which returns them.
+    Unless the lesson has a `parse` of its own, which returns them, and names of its own
+    for options, `keys`.
 
     The exit status is 0 after a whole run; 1, or 2 for the command line, with one line
     on stderr when there is something for the user to mend; 130 after Ctrl-C and 143
     after SIGTERM. A run that ends early says what it has saved.
     """
     exit_on_signals()
-    with one_line_errors():
+    with one_line_errors(keys):
         program = f"python -m {half}.{lesson}"
         parse = parse or Parser(program, config_class(main)).parse_config
         config = parse()
@@ -63,12 +66,22 @@ def config_class(main: Callable[[AnyConfig, Path], None]) -> type[AnyConfig]:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the process with one line where the user has something to mend."""
+def one_line_errors(keys: Mapping[str, str] | None = None) -> Iterator[None]:
+    """End the process with one line where the user has something to mend.
+
+    Args:
+        keys: other names that the command line has for fields of the configuration.
+    """
+
+    def say(why: str) -> None:
+        for name, key in (keys or {}).items():
+            why = re.sub(rf"{option_name(name)}\b", f"--{key}", why)
+        print(f"error: {this_rank()}" + " ".join(why.split()), file=sys.stderr)
+
     try:
         yield
     except (UserError, OSError) as error:  # OSError: no access, or a full disk
-        print(f"error: {this_rank()}" + " ".join(str(error).split()), file=sys.stderr)
+        say(str(error))
         sys.exit(error.exit_status if isinstance(error, UserError) else 1)
     except RuntimeError as error:  # torch.OutOfMemoryError, and the CPU's
         if is_about_ranks(error):
@@ -80,7 +93,7 @@ def one_line_errors() -> Iterator[None]:
             why += " C++ compiler (g++) and Python's headers, or leave out --compile"
         else:
             raise
-        print(f"error: {this_rank()}{why}", file=sys.stderr)
+        say(why)
         sys.exit(1)
 
 

@@ -50,7 +50,9 @@ class CliConfig(TrainConfig):
 
     def to_arguments(self) -> list[str]:
         """Return the command line that gives this configuration."""
-        given = {key: value for key, value in self.by_key().items() if value is not None}
+        given = {
+            key: value for key, value in self.by_key().items() if value is not None
+        }
         return [self.subcommand, *(f"--{key}={value}" for key, value in given.items())]
 
 
