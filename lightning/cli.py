@@ -94,6 +94,7 @@ class LitModel(LitPredictor):
         latent_dim: Count = 3,
         learning_rate: LearningRate = 1e-3,
     ) -> None:
+        # [hparams] A checkpoint can hold an int, but no Count.
         hidden_dim, latent_dim = plain(hidden_dim), plain(latent_dim)
         learning_rate = plain(learning_rate)
         super().__init__(hidden_dim, latent_dim, learning_rate)
@@ -149,11 +150,11 @@ class Parser(LightningArgumentParser):
 class LitCLI(LightningCLI):
     """Builds trainer, model and data from their keys, and calls trainer.fit and so on.
 
-    It has the [subcommands] already, --config, --print_config, and a callback that
-    stores the configuration beside the results [store]. With a checkpoint, the model is
-    that of the checkpoint, whatever is given [hparams].
+    With --ckpt_path, the model is that of the checkpoint, whatever its keys say.
     """
 
+    # Nothing to write: --config, --print_config, a callback that stores the
+    # configuration beside the results [store], fit, validate and so on [subcommands].
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--seed_everything", type=Seed, default=42)  # [seed]
         parser.add_argument("--threads", type=Threads, default=1)
@@ -190,13 +191,17 @@ class LitCLI(LightningCLI):
 
 
 # 3. How to do it: train, from the start or a checkpoint; validate, test or predict.
+# Nothing to write but what comes of a prediction. The Trainer calls prepare_data
+# [download], set_epoch [shuffle], train() and eval() [mode], and for every batch
+# [zero_grad], [backward] and [step]; self.log is the [mean]; the model's steps see that
+# losses are [finite].
 class PredictionWriter(BasePredictionWriter):
     """Writes what predict_step has returned: the CLI itself drops it."""
 
     def write_on_epoch_end(
         self, trainer: pl.Trainer, model: Any, predictions: Any, batch_indices: Any
     ) -> None:
-        run_dir, dataset = Path(trainer.log_dir), trainer.datamodule.dataset_name
+        run_dir, dataset = Path(str(trainer.log_dir)), trainer.datamodule.dataset_name
         with SummaryWriter(run_dir) as writer:
             write_predictions(
                 join(predictions), run_dir, writer, model.trained_steps, dataset
@@ -207,7 +212,7 @@ class SayWhatIsSaved(pl.Callback):
     """Says which files a run leaves that ends early."""
 
     def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
-        say_what_is_saved(Path(trainer.log_dir))
+        say_what_is_saved(Path(str(trainer.log_dir)))
 
 
 # 4. Do it.
@@ -232,8 +237,8 @@ def main() -> None:
         load_from_checkpoint_support=False,  # [hparams] stored as numbers only
     )
     best = cli.trainer.checkpoint_callback.best_model_score
-    losses = {"best val_loss": best.item()} if cli.subcommand == "fit" else {}
-    report_cli("lightning", cli.subcommand, Path(cli.trainer.log_dir), losses)
+    losses = {} if best is None else {"best val_loss": best.item()}
+    report_cli("lightning", str(cli.subcommand), Path(str(cli.trainer.log_dir)), losses)
 
 
 if __name__ == "__main__":
