@@ -52,7 +52,17 @@ class LitTrainer(pl.Trainer):
     """The Trainer, all of whose arguments are keys; these have other types or defaults.
 
     Its own types would let a key pass that the Trainer then refuses, and they make all
-    batches (1.0) of `limit_train_batches: 1`.
+    batches (1.0) of `limit_train_batches: 1`. What stands here is the text of --help.
+
+    Args:
+        accelerator: Where to compute; auto is cuda where there is a GPU, otherwise cpu.
+        max_epochs: How many times to go through the training images.
+        limit_train_batches: Train on this many batches an epoch instead of all.
+        limit_val_batches: Validate on this many batches instead of all.
+        limit_test_batches: Test on this many batches instead of all.
+        limit_predict_batches: Predict this many batches instead of all.
+        default_root_dir: Folder for runs: each makes a new lightning/cli/version_N.
+        options: All others of the Trainer.
     """
 
     def __init__(  # [trainer]
@@ -105,7 +115,15 @@ class LitModel(LitPredictor):
 
 
 class LitData(LitMNIST):
-    """The data, whose arguments are keys."""
+    """The data, whose arguments are keys.
+
+    Args:
+        dataset: Images to learn; auto is mnist where it can be had, otherwise mnist-5k.
+        data_dir: Folder of the images.
+        batch_size: Images a step.
+        num_workers: Processes that load images beside the main one.
+        seed: That of `seed_everything`: the order of the images.
+    """
 
     def __init__(  # [data]
         self,
@@ -170,7 +188,7 @@ class LitCLI(LightningCLI):
         options = self.config[self.config.subcommand]
         # [errors] jsonargparse lets these two pass, and drops the value.
         for file in options.config or []:
-            tree = yaml.safe_load(file.read_text())
+            tree = yaml.safe_load(Path(str(file)).read_text())
             for section in ("trainer", "model", "data"):  # or the name of a file
                 if not isinstance(tree.get(section, {}), dict | str):
                     raise UsageError(f"--config {file}: there are no keys in {section}")

@@ -35,6 +35,7 @@ from shared.config import (
     Seed,
     Threads,
     Workers,
+    help_texts,
     plain,
 )
 from shared.data import MNISTData
@@ -47,7 +48,11 @@ from shared.predictions import write_predictions
 # 1. What can be set: the keys, their types and their defaults.
 def add_keys(parser: argparse.ArgumentParser) -> None:
     """Add every key of a YAML file as an option; the dots are the sections."""
-    add = parser.add_argument
+    helps = {KEYS.get(name): text for name, text in help_texts(CliConfig).items()}
+
+    def add(option: str, **details: Any) -> None:
+        parser.add_argument(option, help=helps[option.removeprefix("--")], **details)
+
     count, limit = number(Count), optional(number(Count))
     add("--seed_everything", type=number(Seed), default=42)  # [seed]
     add("--threads", type=number(Threads), default=1)  # [threads]

@@ -137,11 +137,7 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
             allow_abbrev=False,
         )
         self.config_class = config_class
-        helps = {
-            attribute.arg_name: attribute.description
-            for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
-            for attribute in docstring_parser.parse_from_object(part).params
-        }
+        helps = help_texts(config_class)
         defaults = config_class()
         for option in fields(config_class):
             flag = option.type is bool
@@ -174,6 +170,15 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
             UsageError: always.
         """
         raise UsageError(f"{reword(message, option_name)} (see --help)") from ex
+
+
+def help_texts(config_class: type[Config]) -> dict[str, str | None]:
+    """Return what the docstring of each field says, by its name."""
+    return {
+        attribute.arg_name: attribute.description
+        for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
+        for attribute in docstring_parser.parse_from_object(part).params
+    }
 
 
 def reword(message: str, name: Callable[[str], str] = "--{}".format) -> str:
