@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 import torch
 from tabulate import tabulate
@@ -28,14 +29,14 @@ from torch.profiler import profile
 
 from compare.ranks import Lab
 from shared.command import one_line_errors
-from shared.config import Count, Parser, TrainConfig
+from shared.config import LOG_EVERY_N_STEPS, Count, Parser, TrainConfig
 from shared.data import MNISTData
 from shared.errors import UsageError, UserError
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
 
 HALVES = ("plain_pytorch", "lightning")
-WARM_UP = 10
+WARM_UP = 5
 """Steps that are not counted, at the start of each run."""
 PROFILED = 100
 """Steps under the profiler, at most."""
@@ -58,9 +59,7 @@ class ScalingConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size % 2:
-            raise UsageError(
-                "--batch-size must be even: two processes share the images"
-            )
+            raise UsageError("--batch-size must be even: two processes share a batch")
 
 
 def step_times(run_dir: Path) -> list[float]:
@@ -110,10 +109,23 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor()
 
 
-def main() -> None:
-    """Make the runs and print the table."""
-    config = Parser("python -m compare.scaling", ScalingConfig).parse_config()
-    config = replace(config, limit_val_batches=1, limit_test_batches=1)
+class Way(NamedTuple):
+    """One way to train: the half, how many processes, and the images of each a step."""
+
+    half: str
+    devices: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        return f"{self.half}, {self.devices}x{self.batch_size}"
+
+
+def choose_ways(config: ScalingConfig) -> list[Way]:
+    """Return the ways that take turns: as many processes as there are GPUs, at most 2.
+
+    Raises:
+        UserError: an epoch of the longest step has too few batches to time.
+    """
     data = MNISTData(config)
     data.prepare_data()
     data.setup("fit")
@@ -121,9 +133,9 @@ def main() -> None:
     most = torch.cuda.device_count() if config.use_cuda else 2
     setups = [way for way in ((1, size), (2, size // 2), (2, size)) if way[0] <= most]
     batches = len(data.train_set) // (size * setups[-1][0])
-    if min(batches, config.limit_train_batches or batches) < 3 * WARM_UP:
-        raise UserError(f"too few batches to time: a run needs {3 * WARM_UP} an epoch")
-    lab = Lab(config, new_run_dir(config.output_dir / "compare" / "scaling"))
+    needed = 3 * LOG_EVERY_N_STEPS  # three points of the curve: two times
+    if min(batches, config.limit_train_batches or batches) < needed:
+        raise UserError(f"too few batches to time: a run needs {needed} an epoch")
     where = torch.cuda.get_device_name() if config.use_cuda else cpu_name()
     print(
         f"{data.dataset_name}, {config.rounds} rounds, {config.threads} thread(s) a"
@@ -131,31 +143,48 @@ def main() -> None:
         f" Python {platform.python_version()}",
         flush=True,
     )
-    ways = [(half, *setup) for setup in setups for half in HALVES]
-    times: dict[tuple[str, int, int], list[float]] = {way: [] for way in ways}
-    for number in range(config.rounds):
-        for half, devices, batch_size in ways:
-            name = f"{half}, {devices}x{batch_size}, round {number}"
-            lab.train(name, devices, batch_size, half)
-            times[half, devices, batch_size] += step_times(lab.folder / name)
+    return [Way(half, *setup) for setup in setups for half in HALVES]
+
+
+def measure(lab: Lab, ways: list[Way], rounds: int) -> dict[Way, list[float]]:
+    """Return the milliseconds of a step of each way, from runs that take turns."""
+    times: dict[Way, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way in ways:
+            name = f"{way}, round {number}"
+            lab.train(name, way.devices, way.batch_size, way.half)
+            times[way] += step_times(lab.folder / name)
+    return times
+
+
+def measure_shares(lab: Lab, way: Way) -> list[str]:
+    """Return which share of a step is messages, and how long a GPU is busy in it."""
+    name = f"{way}, profiled"
+    limit = min(PROFILED, lab.config.limit_train_batches or PROFILED)
+    changes = {"max_epochs": 1, "limit_train_batches": limit}
+    lab.train(name, way.devices, way.batch_size, way.half, profiled, **changes)
+    shares = json.loads((lab.folder / name / "rank0.json").read_text())
+    return [f"{share:.0%}" for share in shares]
+
+
+def main() -> None:
+    """Make the runs and print the table."""
+    config = Parser("python -m compare.scaling", ScalingConfig).parse_config()
+    config = replace(config, limit_val_batches=1, limit_test_batches=1)
+    ways = choose_ways(config)
+    lab = Lab(config, new_run_dir(config.output_dir / "compare" / "scaling"))
+    times = measure(lab, ways, config.rounds)
     rows = []
-    for half, devices, batch_size in ways:
-        name = f"{half}, {devices}x{batch_size}, profiled"
-        limit = min(PROFILED, config.limit_train_batches or PROFILED)
-        changes = {"max_epochs": 1, "limit_train_batches": limit}
-        lab.train(name, devices, batch_size, half, profiled, **changes)
-        shares = json.loads((lab.folder / name / "rank0.json").read_text())
-        taken = times[half, devices, batch_size]
-        low, middle, high = quantiles(taken, n=4)
-        rate = devices * batch_size / middle
-        gain = rate / (size / median(times[half, 1, size]))
-        messages, busy = (f"{share:.0%}" for share in shares)
-        shown = (f"{x:.2f}" for x in (middle, low, high))
-        setup = f"{devices}x{batch_size}"
-        row = (setup, half, *shown, len(taken), f"{1e3 * rate:.0f}", f"{gain:.2f}")
-        rows.append((*row, messages, *([busy] if config.use_cuda else [])))
+    for way in ways:
+        low, middle, high = quantiles(times[way], n=4)
+        alone = median(times[Way(way.half, 1, config.batch_size)])
+        rate = way.devices * way.batch_size / middle
+        shown = [f"{x:.2f}" for x in (middle, low, high)]
+        gain = f"{rate / (config.batch_size / alone):.2f}"
+        row = [f"{way.devices}x{way.batch_size}", way.half, *shown, len(times[way])]
+        rows.append([*row, f"{1e3 * rate:.0f}", gain, *measure_shares(lab, way)])
     headers = ["", "", "ms a step", "lower", "upper", "n", "images/s", "times 1x"]
-    headers += ["messages", *(["GPU busy"] if config.use_cuda else [])]
+    headers += ["messages", "GPU busy"]
     print(tabulate(rows, headers, disable_numparse=True))
 
 

@@ -88,6 +88,10 @@ class LitDistributedMNIST(LitMNIST):
 class ResumableRanks(Resumable):
     """Saves and stops on all ranks at the same step."""
 
+    def __init__(self, config: DistributedConfig, path: Path) -> None:
+        super().__init__(config, path)
+        self.watchdog = Watchdog(config.timeout)  # [hang]
+
     def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
         self.path = trainer.strategy.broadcast(self.path)  # [folder]
         if stage == "fit":  # [seed] dropout of its own
@@ -119,7 +123,6 @@ class ResumableRanks(Resumable):
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         trainer.strategy.barrier()
         set_timeout(self.config.timeout)  # [timeout] from now on
-        self.watchdog = Watchdog(self.config.timeout)  # [hang]
         self.watchdog.start()
         super().on_train_start(trainer, model)
 
@@ -146,6 +149,7 @@ class ResumableRanks(Resumable):
     def on_exception(
         self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
     ) -> None:
+        self.watchdog.rest()
         # [hang] A rank that takes no signals would outlive the process that started it.
         atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
 

@@ -148,12 +148,13 @@ def run_epochs(
     device_ids = [device] if config.use_cuda else None
     # [ddp] Its backward() averages the gradients: the ranks' weights stay equal.
     ddp_step = DistributedDataParallel(TrainingStep(model), device_ids)
-    watchdog = Watchdog(config.timeout)  # [hang]
-    watchdog.start()
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     every = config.every_n_train_steps or inf
-    with tqdm(total=num_batches, disable=rank > 0) as bar:  # [progress]
+    with (
+        tqdm(total=num_batches, disable=rank > 0) as bar,  # [progress]
+        Watchdog(config.timeout) as watchdog,  # [hang]
+    ):
         for epoch in range(position.epoch, config.max_epochs):  # [epochs]
             sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
             # [position] Images that were seen before the stop are not seen again.

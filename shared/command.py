@@ -17,7 +17,7 @@ from shared.data import MNISTData
 from shared.errors import UsageError, UserError
 from shared.ranks import explain, is_about_ranks, this_rank
 from shared.run_dir import say_what_is_saved
-from shared.signals import exit_on_signals
+from shared.signals import exit_on_signals, ignore_signals
 
 
 def run(
@@ -56,6 +56,7 @@ def run(
         try:
             main(config, run_dir)
         except BaseException:
+            ignore_signals()  # torchrun ends all ranks at once when one is gone
             say_what_is_saved(run_dir, since)
             raise
 

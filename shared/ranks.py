@@ -69,6 +69,13 @@ class Watchdog(threading.Thread):
         """Note that what comes next may take longer than a step."""
         self.step_began = math.inf
 
+    def __enter__(self) -> "Watchdog":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rest()
+
     def run(self) -> None:
         """Look every second."""
         while time.monotonic() < self.step_began + self.patience:
@@ -99,7 +106,9 @@ def signalled_anywhere(device: torch.device) -> int:
 
 def is_about_ranks(error: RuntimeError) -> bool:
     """Return whether an error says that another rank does not answer any more."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    # gloo raises RuntimeErrors, which only their text tells apart.
+    words = "gloo", "Application timeout caused pair closure"
+    return isinstance(error, dist.DistError) or any(w in str(error) for w in words)
 
 
 def explain(error: RuntimeError) -> str:

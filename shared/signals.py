@@ -73,11 +73,15 @@ def exit_on_signal(signal_number: int, frame: FrameType | None) -> None:
     if is_fragile(frame):  # try again in a moment
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         return
-    # What is to be said and closed comes next: further signals would cut it short.
     signal.setitimer(signal.ITIMER_REAL, 0)
+    ignore_signals()
+    sys.exit(128 + waiting[0])
+
+
+def ignore_signals() -> None:
+    """Let no signal cut short what is to be said at the end of this process."""
     signal.signal(signal.SIGINT, do_nothing)
     signal.signal(signal.SIGTERM, do_nothing)
-    sys.exit(128 + waiting[0])
 
 
 def do_nothing(_signal_number: int, _frame: FrameType | None) -> None:

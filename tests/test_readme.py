@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_every_command_is_known() -> None:
         "make tensorboard",
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
-    assert len(with_python) == 9
+    assert len(with_python) == 12
     assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | {*CLI} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -137,11 +138,25 @@ def test_the_commands_of_the_clinic() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_for_two_processes(small: TrainConfig) -> None:
-    (command,) = re.findall(r"^\$ (\S+ -m torch\.distributed\.run .+)$", README, re.M)
-    process = run_python(" ".join([command, *small.to_arguments()]))
+def test_the_commands_for_two_processes(small: TrainConfig) -> None:
+    commands = re.findall(r"^\$ (\S+ -m torch\.distributed\.run .+)$", README, re.M)
+    for command in commands:
+        process = run_python(" ".join([command, *small.to_arguments()]))
+        assert process.returncode == 0, process.stderr
+        assert "test loss" in process.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["devices", "scaling"])
+def test_the_commands_that_measure_more_devices(
+    small: TrainConfig, command: str
+) -> None:
+    (line,) = re.findall(rf"^\$ (\S+ -m compare\.{command})$", README, re.M)
+    tiny = replace(small, limit_train_batches=30, max_epochs=1)
+    few = "--seeds=1" if command == "devices" else "--rounds=1"
+    process = run_python(" ".join([line, *tiny.to_arguments(), few]))
     assert process.returncode == 0, process.stderr
-    assert "test loss" in process.stdout
+    assert "2x32" in process.stdout
 
 
 TINY = {
@@ -184,6 +199,11 @@ TINY = {
         "--gradient-clip-val=0.1",
     ],
     "make lightning LESSON=precision ARGS=--compile": ["--compile"],
+    "make compare LESSON=distributed DEVICES=2": ["--batch-size=32"],
+    "make plain LESSON=distributed DEVICES=2": [],
+    'make lightning LESSON=distributed DEVICES=2 ARGS="--ckpt-path last"': [
+        "--ckpt-path=last"
+    ],
     'make lightning LESSON=sharding ARGS="--devices 2 --batch-size 32"': [
         "--devices=2",
         "--batch-size=32",
@@ -225,7 +245,7 @@ def test_the_commands_of_the_lesson_cli(small: TrainConfig) -> None:
     "command", [name for name in COMMANDS if "LESSON=" in name and name not in CLI]
 )
 def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
-    _, target, lesson, *arguments = shlex.split(command)
+    _, target, lesson, *arguments = shlex.split(command.replace(" DEVICES=2", ""))
     half = "lightning" if target == "lightning" else "plain_pytorch"
     name = lesson.removeprefix("LESSON=")
     assert (ROOT / half / f"{name}.py").exists()
@@ -246,7 +266,7 @@ def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
 )
 def test_a_command_works(small: TrainConfig, command: str) -> None:
     arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    lesson = re.findall(r"LESSON=\w+", command)
+    lesson = re.findall(r"(?:LESSON|DEVICES)=\w+", command)
     process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
     assert process.returncode == 0, process.stderr
     assert process.stdout

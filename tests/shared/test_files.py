@@ -208,13 +208,13 @@ def test_processes_that_start_at_once_download_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")  # which keeps the mirror patched
     processes = [
         context.Process(target=fetch, args=("mnist", tmp_path / "data"))
-        for _ in range(6)
+        for _ in range(16)
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * 6
+    assert [process.exitcode for process in processes] == [0] * 16
     assert not find_problems("mnist", tmp_path / "data")
     assert len(requests) == REQUESTS
 
