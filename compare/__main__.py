@@ -41,11 +41,13 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
     if half == "plain_pytorch" and config.world_size > 1:  # a Trainer does it itself
         ranks = f"--nproc-per-node={config.world_size}"
         launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
-    command = [sys.executable, *launcher, f"{half}.{lesson}", *config.to_arguments()]
+    # Both halves are below it, as for TensorBoard.
+    arguments = replace(config, output_dir=output_dir).to_arguments()
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
-    # The last --output-dir counts. Both halves are below it, as for TensorBoard.
-    process = subprocess.Popen([*command, f"--output-dir={output_dir}"])
+    process = subprocess.Popen(
+        [sys.executable, *launcher, f"{half}.{lesson}", *arguments]
+    )
     try:
         status = process.wait()
     except SystemExit:  # a signal: the half ends too, and says what it has saved
@@ -66,8 +68,11 @@ def main() -> int:
     if lesson not in lessons:
         raise UsageError(f"no lesson {lesson}: try one of {', '.join(lessons)}")
     twin = importlib.import_module(f"plain_pytorch.{lesson}")
-    parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
-    config = parser.parse_config(arguments)
+    if lesson == "cli":
+        config = twin.parse(arguments or ["fit"])
+    else:
+        parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
+        config = parser.parse_config(arguments)
     if isinstance(config, DebuggingConfig) and config.fast_dev_run:
         raise UsageError("--fast-dev-run leaves no files, and so nothing to compare")
     if isinstance(config, EvaluateConfig) and config.ckpt_path is None:

@@ -1,9 +1,10 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -11,7 +12,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from shared.config import AnyConfig, Parser
+from shared.config import AnyConfig, Parser, option_name
 from shared.data import MNISTData
 from shared.datasets import CLASSES
 from shared.errors import UsageError, UserError
@@ -20,17 +21,27 @@ from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals, ignore_signals
 
 
-def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None:
+def run(
+    half: str,
+    lesson: str,
+    main: Callable[[AnyConfig, Path], None],
+    parse: Callable[[], AnyConfig] | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> None:
     """Run a lesson from the command line, whose options are those of main's `config`.
+
+    Unless the lesson has a `parse` of its own, which returns them, and names of its own
+    for options, `keys`.
 
     The exit status is 0 after a whole run; 1, or 2 for the command line, with one line
     on stderr when there is something for the user to mend; 130 after Ctrl-C and 143
     after SIGTERM. A run that ends early says what it has saved.
     """
     exit_on_signals()
-    with one_line_errors():
+    with one_line_errors(keys):
         program = f"python -m {half}.{lesson}"
-        config = Parser(program, config_class(main)).parse_config()
+        parse = parse or Parser(program, config_class(main)).parse_config
+        config = parse()
         started = int(os.environ.get("WORLD_SIZE", config.world_size))
         if started != config.world_size:  # each would train for itself, or wait
             raise UsageError(
@@ -57,12 +68,22 @@ def config_class(main: Callable[[AnyConfig, Path], None]) -> type[AnyConfig]:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the process with one line where the user has something to mend."""
+def one_line_errors(keys: Mapping[str, str] | None = None) -> Iterator[None]:
+    """End the process with one line where the user has something to mend.
+
+    Args:
+        keys: other names that the command line has for fields of the configuration.
+    """
+
+    def say(why: str) -> None:
+        for name, key in (keys or {}).items():
+            why = re.sub(rf"{option_name(name)}\b", f"--{key}", why)
+        print(f"error: {this_rank()}" + " ".join(why.split()), file=sys.stderr)
+
     try:
         yield
     except (UserError, OSError) as error:  # OSError: no access, or a full disk
-        print(f"error: {this_rank()}" + " ".join(str(error).split()), file=sys.stderr)
+        say(str(error))
         sys.exit(error.exit_status if isinstance(error, UserError) else 1)
     except RuntimeError as error:  # torch.OutOfMemoryError, and the CPU's
         if is_about_ranks(error):
@@ -74,7 +95,7 @@ def one_line_errors() -> Iterator[None]:
             why += " C++ compiler (g++) and Python's headers, or leave out --compile"
         else:
             raise
-        print(f"error: {this_rank()}{why}", file=sys.stderr)
+        say(why)
         sys.exit(1)
 
 
@@ -132,3 +153,15 @@ def report_evaluation(
     print(f"test loss             {test_loss:.6f}")
     print(f"pictures, embeddings  {run_dir}")
     print(f"in TensorBoard        tensorboard --logdir {run_dir.parents[2]}")
+
+
+def report_cli(
+    half: str, subcommand: str, run_dir: Path, losses: Mapping[str, float]
+) -> None:
+    """Print the end of a run of the lesson cli: its losses, and how to repeat it."""
+    for name, loss in losses.items():
+        print(f"{name:21} {loss:.6f}")
+    stored = run_dir / "config.yaml"
+    if stored.exists():  # a dry run leaves nothing
+        print(f"results               {run_dir}")
+        print(f"the same again        python -m {half}.cli {subcommand} -c {stored}")

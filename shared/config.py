@@ -7,7 +7,7 @@ with options of its own adds them to one of the two, in shared/options/.
 import os
 import re
 from argparse import ArgumentDefaultsHelpFormatter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -168,11 +168,7 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
             allow_abbrev=False,
         )
         self.config_class = config_class
-        helps = {
-            attribute.arg_name: attribute.description
-            for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
-            for attribute in docstring_parser.parse_from_object(part).params
-        }
+        helps = help_texts(config_class)
         defaults = config_class()
         for option in fields(config_class):
             kind: dict[str, Any] = {"type": option.type}
@@ -207,13 +203,27 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         Raises:
             UsageError: always.
         """
-        key = re.match(r'Parser key "(\w+)"', message)
-        if key:
-            reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
-            given = re.search(r"Given value: (.+)", message)  # of several plain types
-            why = reason[1] if reason else f"cannot be {given[1]}" if given else message
-            message = f"{option_name(key[1])}: {why}"
-        raise UsageError(f"{message} (see --help)") from ex
+        raise UsageError(f"{reword(message, option_name)} (see --help)") from ex
+
+
+def help_texts(config_class: type[Config]) -> dict[str, str | None]:
+    """Return what the docstring of each field says, by its name."""
+    return {
+        attribute.arg_name: attribute.description
+        for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
+        for attribute in docstring_parser.parse_from_object(part).params
+    }
+
+
+def reword(message: str, name: Callable[[str], str] = "--{}".format) -> str:
+    """Return one line, with the option's name, of what jsonargparse says of a value."""
+    key = re.match(r'Parser key "([\w.]+)"', message)
+    if key:
+        reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
+        given = re.search(r"Given value: (.+)", message)  # of several plain types
+        why = reason[1] if reason else f"cannot be {given[1]}" if given else message
+        message = f"{name(key[1])}: {why}"
+    return message
 
 
 def plain(value: Any) -> Any:

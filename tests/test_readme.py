@@ -16,6 +16,7 @@ from PIL import Image
 
 from shared.command import config_class
 from shared.config import Parser, TrainConfig
+from shared.options.cli import CliConfig
 from tests.commands import ROOT
 from tests.test_makefile import make
 from tests.test_mirror import tags
@@ -64,7 +65,7 @@ def test_every_command_is_known() -> None:
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
     assert len(with_python) == 12
-    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | with_python
+    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | {*CLI} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
@@ -223,7 +224,31 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if "LESSON=" in name])
+CLI = [
+    'make plain LESSON=cli ARGS="fit --trainer.max_epochs 1 --print_config" > run.yaml',
+    'make lightning LESSON=cli ARGS="fit --config run.yaml"',
+    'make compare LESSON=cli ARGS="fit --model.hidden_dim 32"',
+]
+
+
+@pytest.mark.slow
+@needs_venv
+def test_the_commands_of_the_lesson_cli(small: TrainConfig) -> None:
+    file = small.data_dir.with_name("run.yaml")
+    _, *options = CliConfig(**vars(small)).to_arguments()
+    for command in CLI:
+        _, target, lesson, arguments, *_ = shlex.split(command)
+        arguments = arguments.replace("run.yaml", str(file))
+        process = make(ROOT, target, lesson, " ".join([arguments, *options]))
+        assert process.returncode == 0, process.stderr
+        if command.endswith("> run.yaml"):
+            file.write_text(process.stdout)
+    assert process.stdout.endswith("same\n")
+
+
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if "LESSON=" in name and name not in CLI]
+)
 def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
     _, target, lesson, *arguments = shlex.split(command.replace(" DEVICES=2", ""))
     half = "lightning" if target == "lightning" else "plain_pytorch"
