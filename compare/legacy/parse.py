@@ -1,0 +1,129 @@
+"""Makes syntax trees of code that is not valid Python, as excerpts often are not."""
+
+import ast
+import re
+import warnings
+
+from compare.legacy.blocks import Block
+
+# A block of n lines is parsed at most this often as a whole, then in parts.
+MAX_REPAIRS = 200
+PART = 40  # lines
+# What word processors make of quotes and spaces.
+TYPOGRAPHY = str.maketrans(
+    {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " "}
+)
+DOTS = re.compile(r",\s*\.\.\.\s*,?\s*(?=\)|$)|^\s*\.\.\.,?\s*$")
+ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str]:
+    """Return the trees of a block, and why it does not parse as a whole, or "".
+
+    With each tree come the lines that it was made of.
+    """
+    lines = block.lines
+    error = ""
+    try:
+        return [(tree_of(lines), block)], ""
+    except ERRORS as why:
+        error = str(getattr(why, "msg", "") or why or "nested too deeply")
+    try:
+        # An excerpt that is only indented is valid for whoever reads it.
+        return [(tree_of(dedented(lines)), block)], ""
+    except ERRORS:
+        lines = dedented([line.translate(TYPOGRAPHY) for line in lines])
+    whole = repaired(lines, block.numbers, MAX_REPAIRS)
+    if whole:
+        return [whole], error
+    trees = []
+    for start in range(0, len(lines), PART):
+        part = lines[start : start + PART]
+        tree = repaired(dedented(part), block.numbers[start : start + PART], 4 * PART)
+        trees += [tree] if tree else []
+    return trees, error
+
+
+def tree_of(lines: list[str]) -> ast.Module:
+    """Parse lines, without the warnings that belong to their author."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse("\n".join(lines))
+
+
+def dedented(lines: list[str]) -> list[str]:
+    """Return lines without the indentation that all have, and without tabs."""
+    lines = [line.expandtabs(4) for line in lines]
+    depth = min((indent(line) for line in lines if line.strip()), default=0)
+    return [line[depth:] for line in lines]
+
+
+def indent(line: str) -> int:
+    """Return how far a line is indented."""
+    return len(line) - len(line.lstrip(" "))
+
+
+def repaired(
+    lines: list[str], numbers: list[int], limit: int
+) -> tuple[ast.Module, Block] | None:
+    """Mend or leave out one line after the other, until the rest parses."""
+    lines, numbers = list(lines), list(numbers)
+    tried: set[tuple[int, str]] = set()
+    for _ in range(limit):
+        try:
+            return tree_of(lines), Block(lines, numbers)
+        except SyntaxError as error:
+            at = min(error.lineno or len(lines), len(lines)) - 1
+            message = error.msg
+        except (ValueError, RecursionError, MemoryError):
+            return None
+        while at > 0 and not lines[at].strip() and "indented block" not in message:
+            at -= 1
+        first_time = (at, lines[at]) not in tried
+        tried.add((at, lines[at]))
+        mend(lines, numbers, at, message, first_time)
+    return None
+
+
+def mend(
+    lines: list[str], numbers: list[int], at: int, message: str, first_time: bool
+) -> None:
+    """Mend the line that an error is about; leave it out where that did not help."""
+    line = lines[at]
+    before = [other for other in lines[:at] if other.strip()]
+    if header := re.search(r"expected an indented block .* on line (\d+)", message):
+        depth = indent(lines[int(header[1]) - 1])
+        is_last = at == len(lines) - 1 and not (line.strip() and at >= int(header[1]))
+        lines.insert(at + is_last, " " * (depth + 1) + "pass")
+        numbers.insert(at + is_last, numbers[at])
+    elif "unexpected indent" in message and first_time:
+        depth = indent(before[-1]) if before else 0
+        lines.insert(at, " " * depth + "if True:")
+        numbers.insert(at, numbers[at])
+    elif "unindent does not match" in message and first_time:
+        depth = min(map(indent, before), key=lambda d: abs(d - indent(line)), default=0)
+        lines[at] = " " * depth + line.lstrip()
+    elif "follows keyword argument" in message and any(map(DOTS.search, lines)):
+        lines[:] = [DOTS.sub("", other) for other in lines]
+    elif (opened := re.match(r"'(.)' was never closed", message)) and first_time:
+        end = at + 1
+        while end < len(lines) and (
+            not lines[end].strip() or indent(lines[end]) > indent(line)
+        ):
+            end += 1
+        closing = {"(": ")", "[": "]", "{": "}"}[opened[1]]
+        lines.insert(end, " " * indent(line) + closing)
+        numbers.insert(end, numbers[end - 1])
+    else:
+        lines[at] = salvaged(line) if first_time else ""
+
+
+def salvaged(line: str) -> str:
+    """Return what can be read of a line that is not valid: a header, or a call."""
+    blank = " " * indent(line)
+    if header := re.match(r"\s*def (\w+)\s*\(", line):
+        return f"{blank}def {header[1]}(self, *args):"
+    if call := re.search(r"([\w.]*\bTrainer)\((.*)", line):
+        names = dict.fromkeys(re.findall(r"\b([a-z]\w*)\s*=(?!=)", call[2]))
+        return f"{blank}{call[1]}({', '.join(f'{name}=0' for name in names)})"
+    return ""
