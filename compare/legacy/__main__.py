@@ -43,12 +43,15 @@ def main(argv: list[str]) -> int:
         try:
             findings += search(path)
         except (UsageError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            why = (
+                error if isinstance(error, UsageError) else f"{path}: {error.strerror}"
+            )
+            print(f"error: {why}", file=sys.stderr)
             unusable = True
     findings.sort(key=lambda f: EFFECTS.index(f.effect))
     if options.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
+    elif findings or not unusable:
         show(findings)
     return 2 if unusable else bool(findings)
 

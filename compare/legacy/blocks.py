@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ MAX_CODE = 1_000_000  # a syntax tree takes some hundred times the memory
 TEXTS = {".md", ".markdown", ".mdx", ".qmd", ".rmd"}
 SUFFIXES = {".py", ".ipynb", *TEXTS}
 
-FENCE = re.compile(r"(?P<indent>\s*(?:[-*+]\s+|\d+[.)]\s+)?)(?P<fence>`{3,}|~{3,})(.*)")
+FENCE = re.compile(r"\s*(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})(.*)")
 PYTHON = re.compile(r"\W*(code-cell\s+)?i?py(thon)?[23]?\b", re.IGNORECASE)
 LOOKS_LIKE_PYTHON = re.compile(r"\s*(import|from|class|def) \w|.*\bTrainer\(")
 OTHER_LANGUAGE = re.compile(r"%%(?!time|capture|prun)")
@@ -65,19 +66,19 @@ def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
     rest = iter(zip(lines, numbers, strict=True))
     for line, _ in rest:
         opening = FENCE.fullmatch(line)
-        if not opening or ("`" in opening[3] and opening["fence"][0] == "`"):
+        if not opening or ("`" in opening[2] and opening["fence"][0] == "`"):
             continue
-        fence, indent = opening["fence"], len(opening["indent"])
+        fence = opening["fence"]
         closing = re.compile(rf"\s*{fence[0]}{{{len(fence)},}}\s*")
         code: list[str] = []
         where: list[int] = []
         for inner, number in rest:
             if closing.fullmatch(inner):
                 break
-            blank = len(inner) - len(inner.lstrip())
-            code.append(inner[min(indent, blank) :])
+            code.append(inner)
             where.append(number)
-        info = opening[3].strip()
+        code = textwrap.dedent("\n".join(code)).split("\n")[: len(where)]
+        info = opening[2].strip()
         unnamed = not info and any(map(LOOKS_LIKE_PYTHON.match, code))
         if unnamed or PYTHON.match(info):
             yield without_prompts(code, where)

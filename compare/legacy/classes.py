@@ -6,8 +6,18 @@ from collections.abc import Iterator, Sequence
 from compare.legacy.rules import HOOKS, RULES
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-# Frameworks whose classes are none of Lightning's, whatever their methods are called.
-OTHERS = {"torch", "transformers", "keras", "tensorflow", "sklearn", "fastai", "object"}
+# Whose classes have no hooks, whatever their methods are called; of Lightning's own
+# those are meant that are neither modules nor callbacks.
+OTHERS = {
+    "abc",
+    "fastai",
+    "keras",
+    "pl",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "transformers",
+}
 # Enough of one to tell a LightningModule.
 TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
 HOOK_NAMES = {
@@ -45,7 +55,7 @@ def kind_by_methods(methods: Sequence[Function]) -> str | None:
 
 
 def is_foreign(paths: Sequence[str | None]) -> bool:
-    """Return whether a class with these bases, or none, is surely not Lightning's."""
+    """Return whether a class with these bases, or none, has surely no hooks."""
     roots = [path.split(".")[0] for path in paths if path]
     return not paths or any(root in OTHERS for root in roots)
 

@@ -155,7 +155,10 @@ class Finder(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.generic_visit(node)
         owner = self.names.path(node.value)
-        if not owner:
+        if not owner or owner.startswith("?"):
+            # No other class has these.
+            if node.attr.endswith("_argparse_args") and node.attr not in self.members:
+                self.hit(node, "attribute", f"LightningDataModule.{node.attr}")
             return
         if isinstance(node.ctx, ast.Store):
             self.hit(node, "assignment", f"{class_name(owner)}.{node.attr}")
@@ -178,7 +181,8 @@ class Finder(ast.NodeVisitor):
         name = class_name(called).removesuffix(".__init__")
         for argument, value in self.names.arguments(node):
             self.hit(value, "argument", f"{name}.{argument}")
-            self.hit(value, "value", f"{name}.{argument}={shown_value(value)}")
+            for part in branches(value):
+                self.hit(value, "value", f"{name}.{argument}={shown_value(part)}")
         if not node.args and not any(k.arg is None for k in node.keywords):
             given = {keyword.arg for keyword in node.keywords}
             for rule in RULES["missing"].values():
@@ -224,6 +228,11 @@ def name_rules(path: str) -> Iterator[str]:
         if old in RULES["name"]:
             yield old
             return
+
+
+def branches(value: ast.expr) -> list[ast.expr]:
+    """Return what a value may be: the two of `a if condition else b`."""
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
 
 
 def shown_value(value: ast.expr) -> str:

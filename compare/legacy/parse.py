@@ -17,31 +17,28 @@ DOTS = re.compile(r",\s*\.\.\.\s*,?\s*(?=\)|$)|^\s*\.\.\.,?\s*$")
 ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str]:
-    """Return the trees of a block, and why it does not parse as a whole, or "".
+def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
+    """Return the trees of a block, and why and where it does not parse, or "".
 
     With each tree come the lines that it was made of.
     """
-    lines = block.lines
-    error = ""
     try:
-        return [(tree_of(lines), block)], ""
-    except ERRORS as why:
-        error = str(getattr(why, "msg", "") or why or "nested too deeply")
-    try:
-        # An excerpt that is only indented is valid for whoever reads it.
-        return [(tree_of(dedented(lines)), block)], ""
-    except ERRORS:
-        lines = dedented([line.translate(TYPOGRAPHY) for line in lines])
+        return [(tree_of(block.lines), block)], "", 0
+    except ERRORS as error:
+        message = str(getattr(error, "msg", "") or error or "nested too deeply")
+        why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)
+        at = min(getattr(error, "lineno", None) or 1, len(block.lines))
+        where = block.numbers[at - 1]
+    lines = dedented([line.translate(TYPOGRAPHY) for line in block.lines])
     whole = repaired(lines, block.numbers, MAX_REPAIRS)
     if whole:
-        return [whole], error
+        return [whole], why, where
     trees = []
     for start in range(0, len(lines), PART):
         part = lines[start : start + PART]
         tree = repaired(dedented(part), block.numbers[start : start + PART], 4 * PART)
         trees += [tree] if tree else []
-    return trees, error
+    return trees, why, where
 
 
 def tree_of(lines: list[str]) -> ast.Module:
@@ -92,10 +89,14 @@ def mend(
     line = lines[at]
     before = [other for other in lines[:at] if other.strip()]
     if header := re.search(r"expected an indented block .* on line (\d+)", message):
-        depth = indent(lines[int(header[1]) - 1])
-        is_last = at == len(lines) - 1 and not (line.strip() and at >= int(header[1]))
-        lines.insert(at + is_last, " " * (depth + 1) + "pass")
-        numbers.insert(at + is_last, numbers[at])
+        start = int(header[1]) - 1
+        depth = indent(lines[start])
+        # At the end of a block Python points at the header itself.
+        at_header = first_time and (at == start or line.endswith(":"))
+        at_end = at_header and not "".join(lines[at + 1 :]).strip()
+        where = len(lines) if at_end else at
+        lines.insert(where, " " * (depth + 1) + "pass")
+        numbers.insert(where, numbers[at])
     elif "unexpected indent" in message and first_time:
         depth = indent(before[-1]) if before else 0
         lines.insert(at, " " * depth + "if True:")

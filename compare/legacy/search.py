@@ -28,14 +28,12 @@ def search(path: Path) -> list[Finding]:
     blocks, mentions_lightning = read_blocks(path)
     findings, parsed = [], []
     for block in blocks:
-        pieces, why = parse(block)
+        pieces, why, line = parse(block)
         parsed += pieces
         if why:
             found = f"does not parse as a whole: {why}"
             now = "valid Python 3; what can be read of it is searched"
-            findings.append(
-                Finding(str(path), block.numbers[0], found, now, "", "raises")
-            )
+            findings.append(Finding(str(path), line, found, now, "", "raises"))
     trees = [tree for tree, _ in parsed]
     is_script = path.suffix.lower() == ".py"
     if mentions_lightning and not (is_script and imports_others_only(trees)):

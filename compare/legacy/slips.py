@@ -155,8 +155,8 @@ def check_validation(methods: dict[str, Function], certain: bool, slip: Slip) ->
         for part in attributes(method):
             if re.match(r"log|add_scalar|print", part.attr):
                 return
-            if isinstance(part.value, ast.Call) and part.attr == "validation_step":
-                return  # that of the class above
+            if part.attr == "validation_step":
+                return  # that of another class
         used = of_self(method)
         calls = [part for part in ast.walk(method) if isinstance(part, ast.Call)]
         called = set().union(*(of_self(call.func) for call in calls))
