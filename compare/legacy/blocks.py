@@ -18,6 +18,9 @@ SUFFIXES = {".py", ".ipynb", *TEXTS}
 
 FENCE = re.compile(r"\s*(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})(.*)")
 PYTHON = re.compile(r"\W*(code-cell\s+)?i?py(thon)?[23]?\b", re.IGNORECASE)
+LIGHTNING = re.compile(
+    r"(?i:lightning)|\bpl\.(Trainer|Callback|callbacks|seed_everything)"
+)
 LOOKS_LIKE_PYTHON = re.compile(r"\s*(import|from|class|def) \w|.*\bTrainer\(")
 OTHER_LANGUAGE = re.compile(r"%%(?!time|capture|prun)")
 MAGIC = re.compile(r"\s*[%!?]|.*\w\?\??$")
@@ -58,7 +61,7 @@ def read_blocks(path: Path) -> tuple[list[Block], bool]:
         blocks = [Block(lines, list(range(1, len(lines) + 1)))]
     if sum(len(line) + 1 for block in blocks for line in block.lines) > MAX_CODE:
         raise UsageError(f"{path}: more than {MAX_CODE // 1_000_000} MB of code")
-    return blocks, "lightning" in text.lower()
+    return blocks, bool(LIGHTNING.search(text))
 
 
 def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:

@@ -2,8 +2,9 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
-from compare.legacy.rules import HOOKS, RULES
+from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # Whose classes have no hooks, whatever their methods are called; of Lightning's own
@@ -20,7 +21,10 @@ OTHERS = {
 }
 # Enough of one to tell a LightningModule.
 TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
+# How much alike a method's name and a hook's are if one is the other misspelt.
+CUTOFF = 0.9
 HOOK_NAMES = {
+    *MISTAKEN,
     *HOOKS["LightningModule"],
     *HOOKS["Callback"],
     *(old.split(".")[1] for old in RULES["hook"]),
@@ -60,15 +64,15 @@ def is_foreign(paths: Sequence[str | None]) -> bool:
     return not paths or any(root in OTHERS for root in roots)
 
 
+def like_a_hook(name: str) -> bool:
+    """Return whether a method is called like a hook, or nearly so."""
+    return bool(get_close_matches(name, HOOK_NAMES, n=1, cutoff=CUTOFF))
+
+
 def headless(body: Sequence[ast.stmt]) -> ast.ClassDef | None:
     """Return the class that methods in an excerpt come from, without a name."""
-    methods = [
-        node
-        for node in own_functions(body)
-        if parameters(node)[:1] == ["self"]
-        and (node.name in HOOK_NAMES or is_callback([node]))
-    ]
-    if not methods:
+    methods = [node for node in own_functions(body) if parameters(node)[:1] == ["self"]]
+    if not is_callback(methods) and not any(like_a_hook(m.name) for m in methods):
         return None
     return ast.ClassDef(
         name="", bases=[], keywords=[], body=[*methods], decorator_list=[]

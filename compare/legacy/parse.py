@@ -9,6 +9,8 @@ from compare.legacy.blocks import Block
 # A block of n lines is parsed at most this often as a whole, then in parts.
 MAX_REPAIRS = 200
 PART = 40  # lines
+# Makes lines that are indented too far a block of their own.
+OPENED = "if True:"
 # What word processors make of quotes and spaces.
 TYPOGRAPHY = str.maketrans(
     {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " "}
@@ -51,8 +53,13 @@ def tree_of(lines: list[str]) -> ast.Module:
 def dedented(lines: list[str]) -> list[str]:
     """Return lines without the indentation that all have, and without tabs."""
     lines = [line.expandtabs(4) for line in lines]
-    depth = min((indent(line) for line in lines if line.strip()), default=0)
-    return [line[depth:] for line in lines]
+    depth = min((indent(line) for line in lines if is_code(line)), default=0)
+    return [line[min(depth, indent(line)) :] for line in lines]
+
+
+def is_code(line: str) -> bool:
+    """Return whether a line is neither blank nor a comment, indented at will."""
+    return line.strip() != "" and not line.lstrip().startswith("#")
 
 
 def indent(line: str) -> int:
@@ -87,7 +94,7 @@ def mend(
 ) -> None:
     """Mend the line that an error is about; leave it out where that did not help."""
     line = lines[at]
-    before = [other for other in lines[:at] if other.strip()]
+    depths = [indent(other) for other in lines[:at] if is_code(other)]
     if header := re.search(r"expected an indented block .* on line (\d+)", message):
         start = int(header[1]) - 1
         depth = indent(lines[start])
@@ -97,12 +104,16 @@ def mend(
         where = len(lines) if at_end else at
         lines.insert(where, " " * (depth + 1) + "pass")
         numbers.insert(where, numbers[at])
+    elif "unexpected indent" in message and line.strip() == OPENED:
+        # The line before belongs to a longer statement: one level further out.
+        depth = max((d for d in depths if d < indent(line)), default=0)
+        lines[at] = " " * depth + OPENED
     elif "unexpected indent" in message and first_time:
-        depth = indent(before[-1]) if before else 0
-        lines.insert(at, " " * depth + "if True:")
+        depth = depths[-1] if depths else 0
+        lines.insert(at, " " * depth + OPENED)
         numbers.insert(at, numbers[at])
     elif "unindent does not match" in message and first_time:
-        depth = min(map(indent, before), key=lambda d: abs(d - indent(line)), default=0)
+        depth = min(depths, key=lambda d: abs(d - indent(line)), default=0)
         lines[at] = " " * depth + line.lstrip()
     elif "follows keyword argument" in message and any(map(DOTS.search, lines)):
         lines[:] = [DOTS.sub("", other) for other in lines]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 
-from compare.legacy.classes import Function, own_functions
+from compare.legacy.classes import CUTOFF, Function, own_functions
 from compare.legacy.names import is_dict_call
 from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 
@@ -176,7 +176,7 @@ def check_spelling(
         known = name in HOOKS[kind] or f"{kind}.{name}" in RULES["hook"]
         if known or name in used or name.startswith("_"):
             continue
-        similar = get_close_matches(name, HOOKS[kind], n=1, cutoff=0.9)
+        similar = get_close_matches(name, HOOKS[kind], n=1, cutoff=CUTOFF)
         if kind == "LightningModule" and name in MISTAKEN:
             similar = [MISTAKEN[name]]
         if similar and similar[0] not in methods:

@@ -1,6 +1,7 @@
 """The command compare.legacy reads what people have, and says so in their terms."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from compare.legacy.__main__ import main
-from compare.legacy.rules import Finding
+from compare.legacy.rules import RULES, Finding
 from compare.legacy.search import search
 from tests.commands import ROOT, run
 from tests.test_makefile import make
 
+README = (ROOT / "README.md").read_text()
 OLD = "import pytorch_lightning as pl\ntrainer = pl.Trainer(gpus=1)\n"
 GPUS = "Trainer(gpus=...)"
 Write = Callable[..., list[Finding]]
@@ -215,6 +217,17 @@ class A(pl.LightningModule):
 \tdef training_epoch_end(self, outputs):
 \t\tpass
 """,
+    "comments at will": """
+# A class:
+
+  # its method
+    def f(self, x,
+            y):
+        return 1
+        # and
+      def training_epoch_end(self, outputs):
+          return 2
+""",
     "Python 2": """
 class A(pl.LightningModule):
     def f(self):
@@ -405,10 +418,36 @@ def test_our_own_code_is_not_old(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(ROOT / folder) for folder in folders]) == 0, capsys.readouterr()
 
 
-def test_make_legacy_runs_it(tmp_path: Path) -> None:
-    (tmp_path / "old.py").write_text(OLD)
-    if not (ROOT / ".venv" / ".ready").exists():
-        pytest.skip("no .venv: run `make test`")
-    process = make(ROOT, "legacy", f"ARGS={tmp_path / 'old.py'}")
-    assert GPUS in process.stdout
-    assert process.returncode == 2  # make's own, for any other than 0
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    (section,) = re.findall(
+        r"<!-- legacy:begin -->(.*)<!-- legacy:end -->", README, re.S
+    )
+    (arguments,) = re.findall(r'^\$ make legacy ARGS="(.+)"$', section, re.M)
+    (tmp_path / "my_tutorial.md").write_text(f"```python\n{OLD}```\n")
+    (tmp_path / "my_notebook.ipynb").write_text(notebook([("code", [OLD])]))
+    paths = [str(tmp_path / name) for name in arguments.split()]
+    status, out, error = run("compare.legacy", *paths)
+    assert (status, error, out.count(GPUS)) == (1, "", 2)
+    if (ROOT / ".venv" / ".ready").exists():
+        process = make(ROOT, "legacy", f"ARGS={' '.join(paths)}")
+        assert process.stdout == out
+        assert process.returncode == 2  # make's own, for any other than 0
+
+
+def test_the_table_of_the_readme() -> None:
+    """If this fails, put the table that it expects between the section's markers."""
+    rows: dict[str, list[str]] = {}
+    for rule in (rule for rules in RULES.values() for rule in rules.values()):
+        if rule.effect == "ignored" and rule.since:
+            found = rule.found.format("log", "", "a step")
+            if rule.kind == "hook":
+                owner, name = rule.old.split(".")
+                if "Data" in owner and f"LightningModule.{name}" in RULES["hook"]:
+                    continue  # it has the name already
+                found = f"`{name}`" + " of a data module" * ("Data" in owner)
+            rows.setdefault(rule.since, []).append(found)
+    versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+    lines = ["| since | ignored without a word |", "|---|---|"]
+    for version in versions:
+        lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
+    assert "\n".join(["", *lines, ""]) in README
