@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from compare.legacy.blocks import SUFFIXES
 from compare.legacy.rules import EFFECTS, Finding
 from compare.legacy.search import search
 from shared.errors import UsageError
+from shared.signals import exit_on_signals
 
 SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 HEADINGS = {
@@ -92,4 +94,6 @@ def show(findings: list[Finding]) -> None:
 
 
 if __name__ == "__main__":
+    exit_on_signals()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # into `head`, for instance
     sys.exit(main(sys.argv[1:]))

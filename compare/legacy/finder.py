@@ -70,7 +70,7 @@ class Finder(ast.NodeVisitor):
         certain = base is not None
         if not certain and not (node.name and classes.is_foreign(paths)):
             by_methods = classes.kind_by_methods(methods)
-            if not node.name:  # each of its methods is a hook
+            if not node.name:  # an excerpt with a hook
                 by_methods = by_methods or "LightningModule"
             base = by_methods and f"pl.{by_methods}"
         if node.name:

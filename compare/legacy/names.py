@@ -1,11 +1,12 @@
 """What the names in a piece of code stand for, as far as Lightning is concerned."""
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TypeGuard
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
-# What is meant by names that are not imported, as in the excerpts of a text.
+# What is meant by names that nothing binds, as in the excerpts of a text.
 UNBOUND = {
     "pl": "pl",
     "pytorch_lightning": "pl",
@@ -77,7 +78,7 @@ class Names:
                 owner = self.path(value)
                 if owner is None:
                     return None
-                if attr == "trainer" and owner.endswith("()"):
+                if attr == "trainer" and re.fullmatch(r"pl\..*\(\)", owner):
                     return "pl.Trainer()"
                 return canonical(f"{owner}.{attr}")
             case ast.Call(func=ast.Name(id="super")):

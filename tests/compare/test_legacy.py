@@ -71,6 +71,9 @@ def test_lightning_under_all_its_names(write: Write, code: str) -> None:
         "class X(Callback):\n    def on_epoch_end(self, epoch, logs): pass",
         "def fit(trainer: 'x'):\n    gpus = trainer.fit(1)",
         "self.hparams = 1",
+        "class Agent: pass\nAgent().trainer.gpus",
+        "from sklearn.svm import SVC\nclass X(SVC):\n    def training_step(self): pass",
+        "class X(pl.strategies.DDPStrategy):\n    def training_step_end(self, x): pass",
         "class X(nn.Module):\n    def training_epoch_end(self, outputs): pass",
     ],
 )
