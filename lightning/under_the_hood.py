@@ -200,7 +200,7 @@ def find_old_hooks(cls: type[pl.LightningModule] | type[pl.Callback]) -> list[st
     return found
 
 
-class LitOldFashioned(LitAutoEncoder):
+class LitOldFashioned(LitAutoEncoder):  # legacy: on purpose
     """A model with hooks as they were once, and one that is misspelt."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:

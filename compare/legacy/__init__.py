@@ -1,0 +1,1 @@
+"""Reads code for older versions of Lightning and says what to write now."""

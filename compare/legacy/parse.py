@@ -1,0 +1,141 @@
+"""Makes syntax trees of code that is not valid Python, as excerpts often are not."""
+
+import ast
+import re
+import warnings
+
+from compare.legacy.blocks import Block
+
+# A block of n lines is parsed at most this often as a whole, then in parts.
+MAX_REPAIRS = 200
+PART = 40  # lines
+# Makes lines that are indented too far a block of their own.
+OPENED = "if True:"
+# What word processors make of quotes and spaces.
+TYPOGRAPHY = str.maketrans(
+    {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " "}
+)
+DOTS = re.compile(r",\s*\.\.\.\s*,?\s*(?=\)|$)|^\s*\.\.\.,?\s*$")
+ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
+    """Return the trees of a block, and why and where it does not parse, or "".
+
+    With each tree come the lines that it was made of.
+    """
+    try:
+        return [(tree_of(block.lines), block)], "", 0
+    except ERRORS as error:
+        message = str(getattr(error, "msg", "") or error or "nested too deeply")
+        why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)
+        at = min(getattr(error, "lineno", None) or 1, len(block.lines))
+        where = block.numbers[at - 1]
+    lines = dedented([line.translate(TYPOGRAPHY) for line in block.lines])
+    whole = repaired(lines, block.numbers, MAX_REPAIRS)
+    if whole:
+        return [whole], why, where
+    trees = []
+    for start in range(0, len(lines), PART):
+        part = lines[start : start + PART]
+        tree = repaired(dedented(part), block.numbers[start : start + PART], 4 * PART)
+        trees += [tree] if tree else []
+    return trees, why, where
+
+
+def tree_of(lines: list[str]) -> ast.Module:
+    """Parse lines, without the warnings that belong to their author."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse("\n".join(lines))
+
+
+def dedented(lines: list[str]) -> list[str]:
+    """Return lines without the indentation that all have, and without tabs."""
+    lines = [line.expandtabs(4) for line in lines]
+    depth = min((indent(line) for line in lines if is_code(line)), default=0)
+    return [line[min(depth, indent(line)) :] for line in lines]
+
+
+def is_code(line: str) -> bool:
+    """Return whether a line is neither blank nor a comment, indented at will."""
+    return line.strip() != "" and not line.lstrip().startswith("#")
+
+
+def indent(line: str) -> int:
+    """Return how far a line is indented."""
+    return len(line) - len(line.lstrip(" "))
+
+
+def repaired(
+    lines: list[str], numbers: list[int], limit: int
+) -> tuple[ast.Module, Block] | None:
+    """Mend or leave out one line after the other, until the rest parses."""
+    lines, numbers = list(lines), list(numbers)
+    tried: set[tuple[int, str]] = set()
+    for _ in range(limit):
+        try:
+            return tree_of(lines), Block(lines, numbers)
+        except SyntaxError as error:
+            at = min(error.lineno or len(lines), len(lines)) - 1
+            message = error.msg
+        except (ValueError, RecursionError, MemoryError):
+            return None
+        while at > 0 and not lines[at].strip() and "indented block" not in message:
+            at -= 1
+        first_time = (at, lines[at]) not in tried
+        tried.add((at, lines[at]))
+        mend(lines, numbers, at, message, first_time)
+    return None
+
+
+def mend(
+    lines: list[str], numbers: list[int], at: int, message: str, first_time: bool
+) -> None:
+    """Mend the line that an error is about; leave it out where that did not help."""
+    line = lines[at]
+    depths = [indent(other) for other in lines[:at] if is_code(other)]
+    if header := re.search(r"expected an indented block .* on line (\d+)", message):
+        start = int(header[1]) - 1
+        depth = indent(lines[start])
+        # At the end of a block Python points at the header itself.
+        at_header = first_time and (at == start or line.endswith(":"))
+        at_end = at_header and not "".join(lines[at + 1 :]).strip()
+        where = len(lines) if at_end else at
+        lines.insert(where, " " * (depth + 1) + "pass")
+        numbers.insert(where, numbers[at])
+    elif "unexpected indent" in message and line.strip() == OPENED:
+        # The line before belongs to a longer statement: one level further out.
+        depth = max((d for d in depths if d < indent(line)), default=0)
+        lines[at] = " " * depth + OPENED
+    elif "unexpected indent" in message and first_time:
+        depth = depths[-1] if depths else 0
+        lines.insert(at, " " * depth + OPENED)
+        numbers.insert(at, numbers[at])
+    elif "unindent does not match" in message and first_time:
+        depth = min(depths, key=lambda d: abs(d - indent(line)), default=0)
+        lines[at] = " " * depth + line.lstrip()
+    elif "follows keyword argument" in message and any(map(DOTS.search, lines)):
+        lines[:] = [DOTS.sub("", other) for other in lines]
+    elif (opened := re.match(r"'(.)' was never closed", message)) and first_time:
+        end = at + 1
+        while end < len(lines) and (
+            not lines[end].strip() or indent(lines[end]) > indent(line)
+        ):
+            end += 1
+        closing = {"(": ")", "[": "]", "{": "}"}[opened[1]]
+        lines.insert(end, " " * indent(line) + closing)
+        numbers.insert(end, numbers[end - 1])
+    else:
+        lines[at] = salvaged(line) if first_time else ""
+
+
+def salvaged(line: str) -> str:
+    """Return what can be read of a line that is not valid: a header, or a call."""
+    blank = " " * indent(line)
+    if header := re.match(r"\s*def (\w+)\s*\(", line):
+        return f"{blank}def {header[1]}(self, *args):"
+    if call := re.search(r"([\w.]*\bTrainer)\((.*)", line):
+        names = dict.fromkeys(re.findall(r"\b([a-z]\w*)\s*=(?!=)", call[2]))
+        return f"{blank}{call[1]}({', '.join(f'{name}=0' for name in names)})"
+    return ""
