@@ -55,12 +55,15 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_command_is_known() -> None:
-    """Each is run below, or by .ci/run, or in test_makefile.py."""
+    """Each is run below, or by .ci/run, in test_makefile.py or compare/test_cost.py."""
     elsewhere = {
         "make test",
         "make diff",
         "make diff LESSON=checkpoint",
         "make tensorboard",
+        "make cost",
+        'make cost ARGS="--tags checkpoint"',
+        'make cost ARGS="--plot output/cost.png"',
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
     assert len(with_python) == 12
