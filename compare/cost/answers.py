@@ -4,8 +4,9 @@
   with the same tag, or else one that assigns to the same name.
 - It *moves* where another function has the same statement, or else a method, which is a
   hook, has one that gives the same text to a call, or else one with the same tag.
-- Otherwise it *goes*: the Trainer does it, unasked or because an argument says so; some
-  few stand there in other words and without a tag, which no count can know.
+- Otherwise it *goes*: the Trainer does it, or another part of Lightning, unasked or
+  because an argument says so. Some few stand there in other words and without a tag,
+  which no count can know.
 
 A Lightning statement answers one at most, the one most like it. Looked for are the
 statements of the file and those behind the names that it borrows from other lessons, as
@@ -31,13 +32,15 @@ class Answer(NamedTuple):
     by: Statement | None
 
 
+# Outside of functions nothing moves into a hook; and one word, such as `try` or
+# `continue`, is the same everywhere.
 WAYS: list[tuple[Fate, Callable[[Statement, Statement], object]]] = [
     ("stay", lambda a, b: a.place == b.place and a.key == b.key),
     ("stay", lambda a, b: a.place == b.place and a.tags & b.tags),
     ("stay", lambda a, b: a.place == b.place and a.assigned & b.assigned),
-    ("move", lambda a, b: a.key == b.key),
-    ("move", lambda a, b: b.in_method and a.strings & b.strings),
-    ("move", lambda a, b: b.in_method and a.tags & b.tags),
+    ("move", lambda a, b: a.key == b.key and not a.key.strip(":").isidentifier()),
+    ("move", lambda a, b: a.place and b.in_method and a.strings & b.strings),
+    ("move", lambda a, b: a.place and b.in_method and a.tags & b.tags),
 ]
 
 

@@ -11,7 +11,7 @@ from shared.drawing import new_figure, to_pixels, to_png
 PARTS = {
     "stay": ("by hand: stays", "tab:green"),
     "move": ("by hand: moves into a hook", "tab:orange"),
-    "go": ("by hand: goes, the Trainer does it", "tab:gray"),
+    "go": ("by hand: goes, Lightning does it", "tab:gray"),
 }
 THICKNESS = 0.4
 """Of a bar; it is 1 from one lesson to the next."""

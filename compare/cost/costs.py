@@ -20,8 +20,8 @@ class Half:
         statements: how many it has.
         added: how many of them train.py of the same half has not. One that stands
             twice here and once there counts once.
-        borrowed: how many statements are behind the names that it imports from other
-            lessons instead of repeating them.
+        borrowed: how many statements of other lessons it imports instead of repeating
+            them: those behind the names, and behind what these use in turn.
         imports: those names, by lesson.
     """
 
@@ -88,14 +88,27 @@ def compare(lesson: str, sources: dict[str, Source]) -> Cost:
 
 
 def borrow(source: Source, sources: dict[str, Source]) -> list[Statement]:
-    """Return the statements behind the names that a file imports from other lessons."""
-    return [
-        statement
-        for module, names in source.imports.items()
-        if module in sources
-        for name in names
-        for statement in sources[module].defined.get(name, [])
+    """Return the statements behind the names that a file imports from other lessons.
+
+    Those behind the names that these use in turn are among them: a borrowed class has
+    the methods of the class that it extends.
+    """
+    seen: set[tuple[str, str]] = set()
+    found: dict[tuple[str, int], Statement] = {}  # two names can have one statement
+    wanted = [
+        (lesson, name) for lesson, names in source.imports.items() for name in names
     ]
+    while wanted:
+        lesson, name = wanted.pop()
+        if lesson not in sources or (lesson, name) in seen:
+            continue
+        seen.add((lesson, name))
+        lender = sources[lesson]
+        for one in lender.defined.get(name, []):
+            found[one.file, one.line] = one
+            for other, names in {**lender.imports, lesson: [*lender.defined]}.items():
+                wanted += [(other, name) for name in names if name in one.uses]
+    return [found[place] for place in sorted(found)]
 
 
 def count(half: str, lesson: str, sources: dict[str, Source]) -> Half:
@@ -105,7 +118,6 @@ def count(half: str, lesson: str, sources: dict[str, Source]) -> Half:
         Counter(one.text for one in sources[f"{half}.{name}"].statements)
         for name in (lesson, "train")
     )
-    imports = {name: used for name, used in source.imports.items() if name in sources}
-    borrowed = len(borrow(source, sources))
     added = (texts - in_train).total()
-    return Half(len(source.statements), added, borrowed, imports)
+    borrowed = len(borrow(source, sources))
+    return Half(len(source.statements), added, borrowed, source.imports)

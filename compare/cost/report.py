@@ -49,7 +49,8 @@ def as_record(cost: Cost) -> dict[str, Any]:
                 "line": statement.line,
                 "code": statement.text,
                 "fate": fate,
-                "answered_by": by and {"line": by.line, "code": by.text},
+                "answered_by": by
+                and {"file": by.file, "line": by.line, "code": by.text},
             }
             for statement, fate, by in cost.answers
         ],

@@ -28,6 +28,7 @@ class Statement:
     """One statement, without those below it.
 
     Attributes:
+        file: its folder and name.
         line: where it begins, counted from 1.
         text: its code, in one style.
         key: what the same statement of the other half has, too: of a function or class
@@ -36,9 +37,11 @@ class Statement:
         in_method: whether it is inside of a function of a class.
         assigned: the names it assigns to.
         strings: those it gives to a call.
+        uses: the names in it, of variables, functions and classes.
         tags: those in its comments, at the end of a line or right above it.
     """
 
+    file: str
     line: int
     text: str
     key: str
@@ -46,6 +49,7 @@ class Statement:
     in_method: bool
     assigned: frozenset[str]
     strings: frozenset[str]
+    uses: frozenset[str]
     tags: frozenset[str]
 
 
@@ -55,7 +59,7 @@ class Source:
 
     Attributes:
         statements: all, in their order.
-        imports: by module, the names imported from it; of a module that is imported
+        imports: by lesson, the names imported from it; of a lesson that is imported
             itself, those that are used as its attributes.
         defined: the statements behind each name that the file defines at its top level.
         tagged: for each tag, the lines that it stands on.
@@ -79,12 +83,13 @@ def read_source(path: Path) -> Source:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as error:  # ValueError: a zero byte
         raise UserError(f"{path} is not Python: {error}") from error
+    file = f"{path.parent.name}/{path.name}"
     tagged, of_node = find_tags(content, tree)
     statements = []
     for node, place, in_method in walk(tree):
         if not isinstance(node, ast.Import | ast.ImportFrom) and not is_string(node):
             tags = frozenset(of_node.get(node, ()))
-            statements.append(to_statement(node, place, in_method, tags))
+            statements.append(to_statement(file, node, place, in_method, tags))
     defined: dict[str, list[Statement]] = defaultdict(list)
     for node in tree.body:
         lines = range(first_line(node), (node.end_lineno or 0) + 1)
@@ -109,22 +114,25 @@ def walk(
 
 
 def find_imports(tree: ast.Module) -> dict[str, list[str]]:
-    """Return the names that a file takes from each module."""
+    """Return the names that a file takes from each lesson."""
     imports: dict[str, list[str]] = defaultdict(list)
-    used: dict[str, set[str]] = defaultdict(set)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            used[node.value.id].add(node.attr)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                imports[alias.name] += sorted(used[alias.asname or alias.name])
-        elif isinstance(node, ast.ImportFrom) and node.module in HALVES:
+        if isinstance(node, ast.ImportFrom) and node.module in HALVES:
             for alias in node.names:  # from lightning import train
-                lesson = f"{node.module}.{alias.name}"
-                imports[lesson] += sorted(used[alias.asname or alias.name])
+                lesson = alias.asname or alias.name
+                imports[f"{node.module}.{alias.name}"] += sorted(
+                    {
+                        part.attr
+                        for part in ast.walk(tree)
+                        if isinstance(part, ast.Attribute)
+                        and isinstance(part.value, ast.Name)
+                        and part.value.id == lesson
+                    }
+                )
         elif isinstance(node, ast.ImportFrom):
-            imports[node.module or "."] += [alias.name for alias in node.names]
+            module = node.module or ""
+            if module.startswith(tuple(f"{half}." for half in HALVES)):
+                imports[module] += [alias.name for alias in node.names]
     return dict(imports)
 
 
@@ -138,7 +146,7 @@ def is_string(node: ast.stmt) -> bool:
 
 
 def to_statement(
-    node: ast.stmt, place: str, in_method: bool, tags: frozenset[str]
+    file: str, node: ast.stmt, place: str, in_method: bool, tags: frozenset[str]
 ) -> Statement:
     """Return a statement as what is compared of it."""
     alone = without_body(node)
@@ -146,6 +154,7 @@ def to_statement(
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         key = f"{type(node).__name__} {node.name}"
     return Statement(
+        file=file,
         line=first_line(node),
         text=text,
         key=NAMES_OF_A_HALF.sub("", key),
@@ -153,6 +162,7 @@ def to_statement(
         in_method=in_method,
         assigned=frozenset(names(node) - {"_"}),
         strings=frozenset(strings(alone)),
+        uses=frozenset(one.id for one in ast.walk(alone) if isinstance(one, ast.Name)),
         tags=tags,
     )
 

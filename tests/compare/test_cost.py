@@ -231,11 +231,11 @@ def test_a_statement_answers_one_at_most(tmp_path: Path) -> None:
 
 
 def test_the_most_alike_answers(tmp_path: Path) -> None:
-    """Of those with the tag, the first would leave none for the second."""
-    lit = "class A:\n    def f(self):\n        b(1)  # [t]\n        b(2)  # [t]"
-    write(tmp_path, "train", "a(2)  # [t]\nb(1)", lit)
+    plain = "def g():\n    a(2)  # [t]"
+    hook = "class A:\n    def f(self):\n        b(1)  # [t]\n        b(2)  # [t]"
+    write(tmp_path, "train", plain, hook)
     answers = measure(tmp_path)["train"].answers
-    assert [answer.by and answer.by.text for answer in answers] == ["b(2)", "b(1)"]
+    assert [answer.by and answer.by.text for answer in answers] == [None, "b(2)"]
 
 
 def test_an_argument_of_the_trainer_is_no_hook(tmp_path: Path) -> None:
@@ -246,6 +246,15 @@ def test_an_argument_of_the_trainer_is_no_hook(tmp_path: Path) -> None:
         tmp_path, "train", plain, "class A:\n  if b:\n   def f(self):\n    c()  # [t]"
     )
     assert measure(tmp_path)["train"].fates() == {"stay": 0, "move": 1, "go": 1}
+
+
+def test_what_does_not_move(tmp_path: Path) -> None:
+    """One word is the same everywhere; a hook is for what is done in a function."""
+    plain = "def f():\n    try:\n        pass\n    finally:\n        pass\nrun('x')"
+    body = "try:\n            pass\n        finally:\n            a.x('x')"
+    hook = f"class A:\n    def g(self):\n        {body}"
+    write(tmp_path, "train", plain, hook)
+    assert measure(tmp_path)["train"].fates() == {"stay": 0, "move": 0, "go": 5}
 
 
 # What a lesson adds to train.
@@ -271,9 +280,10 @@ def test_what_a_lesson_borrows(tmp_path: Path) -> None:
         "from lightning import train\n\nclass LitMore(train.LitModel):\n    pass",
     )
     plain, lightning = measure(tmp_path)["more"].halves.values()
+    # A class of 4, a function of 10, and the constant that it uses.
     assert plain.imports == {"plain_pytorch.train": ["PlainModel", "fit"]}
     assert lightning.imports == {"lightning.train": ["LitModel"]}
-    assert (plain.statements, plain.added, plain.borrowed) == (1, 1, 4 + 10)
+    assert (plain.statements, plain.added, plain.borrowed) == (1, 1, 15)
     assert (lightning.statements, lightning.added, lightning.borrowed) == (2, 2, 9)
 
 
@@ -283,6 +293,17 @@ def test_a_borrowed_hook_answers_but_not_by_its_tag(tmp_path: Path) -> None:
     answers = measure(tmp_path)["more"].answers
     moved = [answer.statement.text for answer in answers if answer.fate == "move"]
     assert moved == ["require_finite('the loss', loss)", "if stop():"]
+
+
+def test_what_is_borrowed_of_what_is_borrowed(tmp_path: Path) -> None:
+    write(tmp_path, "train", "def f():\n    f()\n\nx, y = 1, 2", LIGHTNING)
+    again = "from lightning.train import LitModel\nclass LitOwn(LitModel):\n    pass"
+    write(tmp_path, "own", "from plain_pytorch.train import f, x, y", again)
+    third = "from lightning.own import LitOwn, no_such_name"
+    write(tmp_path, "third", "from plain_pytorch.none import f", third)
+    costs = measure(tmp_path)
+    assert [half.borrowed for half in costs["own"].halves.values()] == [3, 9]
+    assert [half.borrowed for half in costs["third"].halves.values()] == [0, 11]
 
 
 # Tags.
@@ -369,6 +390,7 @@ def test_json_has_every_statement_and_tag(run: Callable[..., str]) -> None:
     (step,) = [one for one in train["answers"] if one["code"] == "optimizer.step()"]
     assert lines[step["line"] - 1].strip().startswith("optimizer.step()")
     assert (step["fate"], step["answered_by"]) == ("go", None)
+    assert train["answers"][0]["answered_by"]["file"] == "lightning/train.py"
     for one in train["tags"]["device"]["plain_pytorch"]:
         assert lines[one["line"] - 1].strip() == one["code"]
 
