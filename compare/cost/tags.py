@@ -22,10 +22,8 @@ def find_tags(content: bytes, tree: ast.Module) -> tuple[Lines, OfNode]:
     goes on there; above an empty line it belongs to none.
     """
     innermost: dict[int, ast.AST] = {}
-    beginning: dict[int, ast.AST] = {}
     for node in ast.walk(tree):  # outer ones first
         if isinstance(node, ast.stmt):
-            beginning.setdefault(first_line(node), node)
             lines = range(first_line(node), (node.end_lineno or 0) + 1)
             innermost.update(dict.fromkeys(lines, node))
     of_tag: Lines = defaultdict(dict)
@@ -39,9 +37,7 @@ def find_tags(content: bytes, tree: ast.Module) -> tuple[Lines, OfNode]:
             above.update(tags)
             continue
         if code.strip():
-            node = innermost[number]
-            of_node[node].update(tags)
-            of_node[beginning.get(number, node)].update(above)
+            of_node[innermost[number]].update(tags, above)
         above = set()
     return dict(of_tag), of_node
 
@@ -49,8 +45,7 @@ def find_tags(content: bytes, tree: ast.Module) -> tuple[Lines, OfNode]:
 def split_lines(content: bytes) -> list[tuple[str, str]]:
     """Return the code and the comment of every line."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    text = io.StringIO(content.decode(encoding), newline=None)
-    lines = [(line, "") for line in text]
+    lines = [(line, "") for line in io.StringIO(content.decode(encoding))]
     for token in tokenize.tokenize(io.BytesIO(content).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start

@@ -242,9 +242,8 @@ def test_an_argument_of_the_trainer_is_no_hook(tmp_path: Path) -> None:
     plain, tagged = "def fit():\n    a()  # [t]", "    return Trainer(\n  b,  # [t]\n)"
     write(tmp_path, "train", plain, f"def make():\n{tagged}")
     assert measure(tmp_path)["train"].fates()["go"] == 2
-    write(
-        tmp_path, "train", plain, "class A:\n  if b:\n   def f(self):\n    c()  # [t]"
-    )
+    method = "def f(self):\n    def g():\n     c()  # [t]"
+    write(tmp_path, "train", plain, f"class A:\n  if b:\n   {method}")
     assert measure(tmp_path)["train"].fates() == {"stay": 0, "move": 1, "go": 1}
 
 
@@ -255,6 +254,11 @@ def test_what_does_not_move(tmp_path: Path) -> None:
     hook = f"class A:\n    def g(self):\n        {body}"
     write(tmp_path, "train", plain, hook)
     assert measure(tmp_path)["train"].fates() == {"stay": 0, "move": 0, "go": 5}
+
+
+def test_a_name_for_what_is_not_needed_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "train", "a, _ = b\nc, d = e", "f, _ = g\nh, d = i")
+    assert measure(tmp_path)["train"].fates() == {"stay": 1, "move": 0, "go": 1}
 
 
 # What a lesson adds to train.
