@@ -10,7 +10,7 @@ RUN := .venv/bin/python -m
 TORCHRUN = torch.distributed.run --standalone --nproc-per-node $(DEVICES) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plain lightning diff compare tensorboard legacy bench test test-all lint clean FORCE
+.PHONY: help setup plain lightning diff compare tensorboard legacy cost bench test test-all lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -39,6 +39,9 @@ tensorboard: .venv/.ready ## Show the curves of all runs, both halves overlaid
 
 legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)
+
+cost: .venv/.ready ## Count what each lesson costs in either half
+	@$(RUN) compare.cost $(ARGS)
 
 bench: .venv/.ready ## Time the plain half against the bare arithmetic
 	@$(RUN) compare.speed $(ARGS)

@@ -4,6 +4,7 @@ All are of the same size, WIDTH x HEIGHT pixels, and need no display: each is a 
 of its own, where pyplot would keep a global list of them.
 """
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -162,3 +164,10 @@ def to_pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return pixels as a PNG file, with no date and no program's name in it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()

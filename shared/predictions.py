@@ -6,12 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor, cat
 from torch.utils.tensorboard import SummaryWriter
 
 from shared.checkpoint import write_whole
-from shared.drawing import draw_embeddings, draw_pair, draw_reconstructions, to_pixels
+from shared.drawing import (
+    draw_embeddings,
+    draw_pair,
+    draw_reconstructions,
+    to_pixels,
+    to_png,
+)
 
 
 class Predictions(NamedTuple):
@@ -95,7 +100,5 @@ def write_picture(
 ) -> None:
     """Write a figure as a PNG file of this name, and to TensorBoard."""
     pixels = to_pixels(figure)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")  # no date and no program's name in it
-    write_whole(run_dir / f"{name}.png", file.getbuffer())
+    write_whole(run_dir / f"{name}.png", to_png(pixels))
     writer.add_image(name, pixels, step, dataformats="HWC")

@@ -56,13 +56,16 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_command_is_known() -> None:
-    """Each is run below, by .ci/run, in test_makefile.py or compare/test_legacy.py."""
+    """Each is run below, by .ci/run, or by the tests of make, legacy and cost."""
     elsewhere = {
         "make test",
         "make diff",
         "make diff LESSON=checkpoint",
         "make tensorboard",
         'make legacy ARGS="my_tutorial.md my_notebook.ipynb"',
+        "make cost",
+        'make cost ARGS="--tags checkpoint"',
+        'make cost ARGS="--plot output/cost.png"',
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
     assert len(with_python) == 12

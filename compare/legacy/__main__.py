@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from compare.legacy.blocks import SUFFIXES
-from compare.legacy.rules import EFFECTS, Finding
+from compare.legacy.rules import EFFECTS, Finding, ignored_table
 from compare.legacy.search import search
+from compare.readme import write_part
 from shared.errors import UsageError
 from shared.signals import exit_on_signals
 
@@ -36,9 +37,15 @@ def main(argv: list[str]) -> int:
         " in Python files, notebooks and the code blocks of Markdown files. Nothing of"
         " them is run.",
     )
-    parser.add_argument("paths", nargs="+", metavar="FILE|FOLDER", type=Path)
+    parser.add_argument("paths", nargs="*", metavar="FILE|FOLDER", type=Path)
     parser.add_argument("--json", action="store_true", help="print a list of objects")
+    parser.add_argument("--readme", action="store_true", help="renew README.md's table")
     options = parser.parse_args(argv)
+    if options.readme:
+        write_part("legacy", ignored_table())
+        return 0
+    if not options.paths:
+        parser.error("name a file or a folder")
     findings: list[Finding] = []
     unusable = False
     for path in files(options.paths):

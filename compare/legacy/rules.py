@@ -83,3 +83,22 @@ def shown(kind: str, old: str) -> str:
 
 
 RULES = read_rules()
+
+
+def ignored_table() -> str:
+    """Return the README's table: what is ignored without a word, newest first."""
+    rows: dict[str, list[str]] = {}
+    for rule in (rule for rules in RULES.values() for rule in rules.values()):
+        if rule.effect == "ignored" and rule.since:
+            found = rule.found.format("log", "", "a step")
+            if rule.kind == "hook":
+                owner, name = rule.old.split(".")
+                if "Data" in owner and f"LightningModule.{name}" in RULES["hook"]:
+                    continue  # it has the name already
+                found = f"`{name}`" + " of a data module" * ("Data" in owner)
+            rows.setdefault(rule.since, []).append(found)
+    versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+    lines = ["| since | ignored without a word |", "|---|---|"]
+    for version in versions:
+        lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
+    return "\n".join(lines)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from compare.legacy.__main__ import main
-from compare.legacy.rules import RULES, Finding
+from compare.legacy.rules import Finding, ignored_table
 from compare.legacy.search import search
+from compare.readme import part
 from tests.commands import ROOT, run
 from tests.test_makefile import make
 
@@ -422,10 +423,7 @@ def test_our_own_code_is_not_old(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_of_the_readme(tmp_path: Path) -> None:
-    (section,) = re.findall(
-        r"<!-- legacy:begin -->(.*)<!-- legacy:end -->", README, re.S
-    )
-    (arguments,) = re.findall(r'^\$ make legacy ARGS="(.+)"$', section, re.M)
+    (arguments,) = re.findall(r'^\$ make legacy ARGS="(.+)"$', README, re.M)
     (tmp_path / "my_tutorial.md").write_text(f"```python\n{OLD}```\n")
     (tmp_path / "my_notebook.ipynb").write_text(notebook([("code", [OLD])]))
     paths = [str(tmp_path / name) for name in arguments.split()]
@@ -438,19 +436,5 @@ def test_the_command_of_the_readme(tmp_path: Path) -> None:
 
 
 def test_the_table_of_the_readme() -> None:
-    """If this fails, put the table that it expects between the section's markers."""
-    rows: dict[str, list[str]] = {}
-    for rule in (rule for rules in RULES.values() for rule in rules.values()):
-        if rule.effect == "ignored" and rule.since:
-            found = rule.found.format("log", "", "a step")
-            if rule.kind == "hook":
-                owner, name = rule.old.split(".")
-                if "Data" in owner and f"LightningModule.{name}" in RULES["hook"]:
-                    continue  # it has the name already
-                found = f"`{name}`" + " of a data module" * ("Data" in owner)
-            rows.setdefault(rule.since, []).append(found)
-    versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
-    lines = ["| since | ignored without a word |", "|---|---|"]
-    for version in versions:
-        lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
-    assert "\n".join(["", *lines, ""]) in README
+    """If this fails: python -m compare.legacy --readme."""
+    assert part("legacy") == ignored_table()

@@ -1,0 +1,1 @@
+"""What each lesson costs in the two halves, counted from the syntax tree."""
