@@ -44,10 +44,10 @@ bench: .venv/.ready ## Time the plain half against the bare arithmetic
 	@$(RUN) compare.speed $(ARGS)
 
 test: .venv/.ready ## Run the tests
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: .venv/.ready ## Run the slow tests too
-	@$(RUN) pytest -m "slow or not slow" $(ARGS)
+	@$(RUN) pytest -n 2 --dist loadfile -m "slow or not slow" $(ARGS)
 
 lint: .venv/.ready ## Check style and types
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy .

@@ -21,6 +21,7 @@ from shared.config import Config, Parser
 from shared.errors import UsageError
 from shared.options.checkpoint import CheckpointConfig
 from shared.options.debugging import DebuggingConfig
+from shared.options.distributed import RanksConfig
 from shared.options.evaluate import EvaluateConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
@@ -73,6 +74,8 @@ def main() -> int:
         config = replace(config, ckpt_path=newest_best(config.output_dir))
     if isinstance(config, CheckpointConfig) and config.ckpt_path:
         raise UsageError("--ckpt-path: both halves would go on in the same folder")
+    if isinstance(config, RanksConfig) and config.num_nodes > 1:
+        raise UsageError("--num-nodes: both halves run on this machine")
     run_dir = new_run_dir(config.output_dir / "compare" / lesson)
     times = [run_half(half, lesson, config, run_dir) for half in HALVES]
     run_dirs = [run_dir / half / lesson / "version_0" for half in HALVES]

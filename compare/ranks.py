@@ -1,4 +1,4 @@
-"""Run the lesson `distributed` in several processes that need not import first.
+"""Run a lesson in several processes that need not import first.
 
 torchrun starts its processes from nothing: ten seconds of imports for each run. These
 are forked from a process that has imported everything, and find in their environment
@@ -24,7 +24,7 @@ from compare.results import read_results
 from shared.command import one_line_errors
 from shared.config import TrainConfig
 from shared.errors import UserError
-from shared.options.distributed import DistributedConfig
+from shared.options.distributed import DistributedConfig, RanksConfig
 from shared.signals import exit_on_signals
 
 Around = Callable[[Path], AbstractContextManager[object]]
@@ -36,7 +36,8 @@ forkserver.set_forkserver_preload(["compare.warm"])
 
 def run_rank(
     half: str,
-    config: DistributedConfig,
+    lesson: str,
+    config: RanksConfig,
     run_dir: Path,
     environment: dict[str, str],
     around: Around,
@@ -45,58 +46,75 @@ def run_rank(
     exit_on_signals()
     os.environ.update(environment)
     torch.set_num_threads(config.threads)
-    main = importlib.import_module(f"{half}.distributed").main
     path = run_dir / f"rank{environment['RANK']}"
-    with (
-        path.with_suffix(".log").open("w") as log,
-        one_line_errors(),
-        around(path),
-    ):
+    with path.with_suffix(".log").open("w") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
+    with one_line_errors(), around(path):
+        main = importlib.import_module(f"{half}.{lesson}").main
         # Where rank 0 saves, it has to tell the others.
         main(config, run_dir if path.name == "rank0" else run_dir / "not told")
+
+
+def start_ranks(
+    half: str,
+    lesson: str,
+    config: RanksConfig,
+    run_dir: Path,
+    around: Around = nullcontext,
+) -> list[Any]:
+    """Start `config.devices` processes of a lesson, with logs in the run's folder.
+
+    Args:
+        half: which half.
+        lesson: which lesson.
+        config: the options.
+        run_dir: the folder of rank 0; the others are given one that is not there.
+        around: called in every process, with a path for what it writes.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(config.devices):
+        environment = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(config.devices),
+            "LOCAL_WORLD_SIZE": str(config.devices),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "compare",  # by this they know torchrun
+            "OMP_NUM_THREADS": str(config.threads),  # or a Trainer takes all cores
+        }
+        arguments = (half, lesson, config, run_dir, environment, around)
+        processes.append(forkserver.Process(target=run_rank, args=arguments))
+        processes[-1].start()
+    return processes
 
 
 def run_ranks(
     half: str, config: DistributedConfig, run_dir: Path, around: Around = nullcontext
 ) -> None:
-    """Train with `config.devices` processes, each with a log in the run's folder.
+    """Train in the lesson `distributed`.
 
     Raises:
         UserError: a rank has failed; the others are ended.
     """
-    run_dir.mkdir(parents=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = {}
+    processes = start_ranks(half, "distributed", config, run_dir, around)
+    ranks = {process.sentinel: process for process in processes}
     try:
-        for rank in range(config.devices):
-            environment = {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(config.devices),
-                "LOCAL_WORLD_SIZE": str(config.devices),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "TORCHELASTIC_RUN_ID": "compare",  # by this they know torchrun
-                "OMP_NUM_THREADS": str(config.threads),  # or a Trainer takes all cores
-            }
-            arguments = (half, config, run_dir, environment, around)
-            process = forkserver.Process(target=run_rank, args=arguments, daemon=True)
-            process.start()
-            ranks[process.sentinel] = rank, process
         while ranks:
             for sentinel in connection.wait(ranks):
-                rank, process = ranks.pop(sentinel)
+                process = ranks.pop(sentinel)
                 process.join()
                 if process.exitcode:
-                    log = run_dir / f"rank{rank}.log"
+                    log = run_dir / f"rank{processes.index(process)}.log"
                     *_, why = log.read_text().splitlines() or ["no word"]
                     raise UserError(f"{why.removeprefix('error: ')} (see {log})")
     finally:
-        for _, process in ranks.values():
+        for process in ranks.values():
             process.kill()
             process.join()
 

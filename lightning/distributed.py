@@ -8,6 +8,8 @@ The first starts the second process by itself: it runs the same command once mor
 
 import atexit
 import subprocess
+import threading
+import time
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from lightning.train import AtomicCheckpointIO, LitMNIST
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler
-from shared.errors import require_finite
+from shared.errors import UserError, require_finite
 from shared.lightning_format import Position, from_loops
 from shared.options.distributed import DistributedConfig
-from shared.ranks import Watchdog, set_timeout, signalled_anywhere
+from shared.ranks import GRACE, Watchdog, set_timeout, signalled_anywhere
 from shared.resume import check_same, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
 from shared.signals import exit_on_signal, exit_on_signals
@@ -85,17 +87,41 @@ class LitDistributedMNIST(LitMNIST):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
+class OwnSignals(pl.Callback):
+    """Ctrl-C and SIGTERM end a run as without a Trainer.
+
+    The Trainer's handler of SIGTERM sends messages to the other ranks. When each does
+    so in the middle of other messages, all wait for ever.
+    """
+
+    def on_sanity_check_start(self, *_: Any) -> None:
+        exit_on_signals()  # [signal]
+
+    def on_train_start(self, *_: Any) -> None:
+        exit_on_signals()
+
+    def on_test_start(self, *_: Any) -> None:
+        exit_on_signals()
+
+
+class SeedRanks(pl.Callback):
+    """Gives every rank random numbers of its own, for dropout."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            torch.manual_seed(self.seed + trainer.global_rank)  # [seed]
+
+
 class ResumableRanks(Resumable):
     """Saves and stops on all ranks at the same step."""
 
-    def __init__(self, config: DistributedConfig, path: Path) -> None:
-        super().__init__(config, path)
-        self.watchdog = Watchdog(config.timeout)  # [hang]
-
     def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
         self.path = trainer.strategy.broadcast(self.path)  # [folder]
-        if stage == "fit":  # [seed] dropout of its own
-            torch.manual_seed(self.config.seed + trainer.global_rank)
+        if trainer.strategy.broadcast(trainer.ckpt_path) != trainer.ckpt_path:
+            raise UserError("rank 0 resumes, this one cannot: share the --output-dir")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
@@ -115,21 +141,15 @@ class ResumableRanks(Resumable):
             own = saved[trainer.global_rank]
         set_rng_states(own)
 
-    def on_sanity_check_start(self, *_: Any) -> None:
-        # [signal] The Trainer's own handler sends messages to the other ranks. When
-        # each does so in the middle of other messages, all wait for ever.
-        exit_on_signals()
-
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         trainer.strategy.barrier()
         set_timeout(self.config.timeout)  # [timeout] from now on
-        self.watchdog.start()
+        Watchdog().start()  # [hang]
         super().on_train_start(trainer, model)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.watchdog.step()
         every = self.config.every_n_train_steps or inf
         step, stop = trainer.global_step, 0
         if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
@@ -139,26 +159,23 @@ class ResumableRanks(Resumable):
         if stop:
             exit_on_signal(stop, None)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        self.watchdog.rest()
-        super().on_train_batch_end(trainer, *arguments)
-
-    def on_test_start(self, *_: Any) -> None:
-        exit_on_signals()  # [signal]
-
     def on_exception(
         self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
     ) -> None:
-        self.watchdog.rest()
-        # [hang] A rank that takes no signals would outlive the process that started it.
+        # [hang] The launcher's thread kills this process, before it has spoken, when
+        # another has failed, but not one that takes no signals and outlives this one.
+        for thread in threading.enumerate():
+            if thread.name == "child-process-observer":
+                thread._child_processes = []
         atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
 
 
 def end(processes: list[subprocess.Popen[bytes]]) -> None:
     """Kill the processes that do not end by themselves."""
+    deadline = time.monotonic() + GRACE
     for process in processes:
         try:
-            process.wait(3)
+            process.wait(max(0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
 
@@ -173,6 +190,8 @@ def make_trainer(
     checkpoints = run_dir / "checkpoints"
     callbacks = [
         TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+        OwnSignals(),
+        SeedRanks(config.seed),
         ResumableRanks(config, checkpoints / "last.ckpt"),
     ]
     if config.checkpointing:

@@ -21,8 +21,7 @@ from shared.options.precision import PrecisionConfig
 # 1. What to learn: the loss on one batch, and the optimizer.
 def make_model(config: PrecisionConfig) -> pl.LightningModule:
     """Return the model of train.py, compiled or not."""
-    # With bf16-true, the Trainer converts its weights, and the images [convert];
-    # self.log adds up losses in 32 bits [mean].
+    # [convert] With bf16-true, the Trainer converts its weights, and the images.
     model = LitAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     if config.compile:
         # [compile] A Trainer takes the wrapper off, and compiles the steps instead.
@@ -35,10 +34,11 @@ def make_trainer(config: PrecisionConfig, run_dir: Path) -> pl.Trainer:
     """Return the Trainer of train.py, in another precision."""
     # What it does there, it does here: [download] [deterministic] [limit] [epochs]
     # [shuffle] [mode] [device] [finite] [zero_grad] [backward] [log] [progress]
-    # [checkpoint]. It calls the three steps under [autocast], but not backward.
+    # [checkpoint]
     return train.make_trainer(
         config,
         run_dir,
+        # [autocast] If mixed, around the three steps, but not around backward.
         # [scale] With 16-mixed it has a GradScaler, which may skip a [step], and keeps
         # its state in the checkpoint.
         precision=config.precision,
@@ -47,7 +47,9 @@ def make_trainer(config: PrecisionConfig, run_dir: Path) -> pl.Trainer:
 
 
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing to write: the Trainer calls validation_step and test_step under autocast, too.
+# Nothing to write: the Trainer calls validation_step and test_step, in eval mode
+# [mode], without gradients [no_grad], under autocast [autocast] as in training;
+# self.log adds up losses in 32 bits [mean].
 
 
 # 4. Do it.

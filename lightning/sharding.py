@@ -20,7 +20,12 @@ from pytorch_lightning.utilities.deepspeed import (
 )
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from lightning.distributed import LitDistributedAutoEncoder, LitDistributedMNIST
+from lightning.distributed import (
+    LitDistributedAutoEncoder,
+    LitDistributedMNIST,
+    OwnSignals,
+    SeedRanks,
+)
 from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
@@ -95,7 +100,12 @@ def make_trainer(config: ShardingConfig, run_dir: Path) -> pl.Trainer:
         logger=TensorBoardLogger(
             run_dir.parent, name="", version=run_dir.name, default_hp_metric=False
         ),
-        callbacks=[TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS), best],  # [progress]
+        callbacks=[
+            TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+            OwnSignals(),  # [signal]
+            SeedRanks(config.seed),
+            best,
+        ],
     )
 
 

@@ -83,6 +83,7 @@ class RankState(TrainState):
         saved = checkpoint.get("rng_states_of_ranks", [])
         if len(saved) == dist.get_world_size():  # [rng] or it keeps that of its seed
             own = saved[dist.get_rank()]
+        self.rng_states = own  # for a save that comes before the next step
         set_rng_states(own)
 
 
@@ -91,6 +92,7 @@ def fit(
     data: MNISTData,
     config: DistributedConfig,
     run_dir: Path,
+    ckpt_path: Path | None,
 ) -> RankState:
     """Train to the last epoch, from the first or from where a checkpoint stands."""
     if os.environ["LOCAL_RANK"] == "0":
@@ -104,7 +106,6 @@ def fit(
     optimizer, scheduler = model.configure_optimizers()
     state = RankState(model, optimizer, scheduler, run_dir / "checkpoints")
     about = describe(config, data)
-    ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:  # [resume]
         checkpoint = read_resumable(ckpt_path, config)
         check_same(checkpoint, ckpt_path, data, model, optimizer, scheduler)
@@ -121,9 +122,11 @@ def fit(
             if writer and config.checkpointing:  # [checkpoint]
                 writer.flush()  # [log] a run that is killed keeps the points until here
                 write_checkpoint(state.folder / name, checkpoint)
+            dist.barrier()  # it is whole before another is deleted
 
         dist.barrier()
         set_timeout(config.timeout)  # [timeout] from now on
+        Watchdog().start()  # [hang]
         hold_signals()  # [signal]
         run_epochs(state, data, config, writer, save)
         save("last.ckpt")
@@ -151,10 +154,7 @@ def run_epochs(
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     every = config.every_n_train_steps or inf
-    with (
-        tqdm(total=num_batches, disable=rank > 0) as bar,  # [progress]
-        Watchdog(config.timeout) as watchdog,  # [hang]
-    ):
+    with tqdm(total=num_batches, disable=rank > 0) as bar:  # [progress]
         for epoch in range(position.epoch, config.max_epochs):  # [epochs]
             sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
             # [position] Images that were seen before the stop are not seen again.
@@ -165,7 +165,6 @@ def run_epochs(
             bar.update(position.batch_idx)
             batches = islice(train_loader, num_batches - position.batch_idx)
             for batch_idx, batch in enumerate(batches, position.batch_idx):
-                watchdog.step()
                 step, stop = position.global_step, 0
                 if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
                     stop = signalled_anywhere(device)
@@ -191,7 +190,6 @@ def run_epochs(
                 position.batch_idx, position.global_step = batch_idx + 1, step + 1
                 state.rng_states = get_rng_states()  # [rng]
 
-            watchdog.rest()
             state.scheduler.step()  # [schedule]
             limit = config.limit_val_batches
             val_loss = evaluate(model, model.validation_step, data, data.val_set, limit)
@@ -243,16 +241,16 @@ def evaluate(
 def main(config: DistributedConfig, run_dir: Path) -> None:
     """Train, then test the weights that did best in validation."""
     join_group(config)
-    made = [run_dir]
-    dist.broadcast_object_list(made)  # [folder] by rank 0, which tells the others
-    run_dir = made.pop()
+    paths: list[Any] = [run_dir, find_checkpoint(config.ckpt_path, run_dir)]
+    dist.broadcast_object_list(paths)  # [folder] made by rank 0, which tells the others
+    run_dir, ckpt_path = paths
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainDecayingAutoEncoder(
         config.hidden_dim, config.latent_dim, config.learning_rate
     )
     torch.manual_seed(config.seed + dist.get_rank())  # [seed] dropout of its own
     data = MNISTData(config)
-    state = fit(model, data, config, run_dir)
+    state = fit(model, data, config, run_dir, ckpt_path)
     path = min(state.best_k_models, key=state.best_k_models.__getitem__, default=None)
     if path:
         load_weights(model, read_checkpoint(Path(path)), Path(path))

@@ -3,8 +3,8 @@
     python -m plain_pytorch.precision --precision bf16-mixed
 
 `make diff LESSON=precision` shows this file beside lightning/precision.py, which does
-the same. Compared with train.py, autocast stands around what computes a loss, and a
-gradient scaler around backward and step.
+the same. Compared with train.py, autocast stands around what computes a loss, in both
+loops, and a gradient scaler around backward and step.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare, test
+from plain_pytorch.train import PlainAutoEncoder, log_metric, prepare
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
@@ -28,41 +29,25 @@ from shared.errors import require_finite
 from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.precision import PrecisionConfig
 
-Step = Callable[[Batch, int], Tensor]
-"""A method of the model that returns the loss on a batch of that number."""
-
 
 # 1. What to learn: the loss on one batch, and the optimizer.
 def make_model(config: PrecisionConfig) -> PlainAutoEncoder:
-    """Return the model of train.py, with weights and steps in another precision."""
+    """Return the model of train.py, with weights of 16 bits for bf16-true."""
     model = PlainAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
     if config.precision == "bf16-true":
-        model.to(torch.bfloat16)  # [convert] before the optimizer sees the parameters
-    for step in (model.training_step, model.validation_step, model.test_step):
-        setattr(model, step.__name__, in_precision(step, config))
+        model.bfloat16()  # [convert] before the optimizer sees the parameters
     return model
 
 
-def in_precision(step: Step, config: PrecisionConfig) -> Step:
-    """Return a step that computes its loss in the precision asked for."""
+# 2. How to train: for every epoch, for every batch, one step down the gradient.
+def autocast(config: PrecisionConfig) -> torch.autocast:
+    """Return the context that calculates in 16 bits where the precision is mixed."""
     device_type = "cuda" if config.use_cuda else "cpu"
     dtype = torch.float16 if config.precision == "16-mixed" else torch.bfloat16
     mixed = config.precision in ("16-mixed", "bf16-mixed")
-    if config.compile:
-        step = torch.compile(step)  # [compile]
-
-    def compute(batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        if config.precision == "bf16-true":
-            images = images.to(torch.bfloat16)  # [convert]
-        with torch.autocast(device_type, dtype, enabled=mixed):
-            loss = step([images, labels], batch_idx)  # [autocast] forward and loss
-        return loss.float()  # [mean] 16 bits are too few to add up losses
-
-    return compute
+    return torch.autocast(device_type, dtype, enabled=mixed)
 
 
-# 2. How to train: for every epoch, for every batch, one step down the gradient.
 def fit(
     model: PlainAutoEncoder, data: MNISTData, config: PrecisionConfig, run_dir: Path
 ) -> tuple[int, float]:
@@ -74,6 +59,9 @@ def fit(
         "cuda" if config.use_cuda else "cpu", enabled=config.precision == "16-mixed"
     )
     optimizer = model.configure_optimizers()
+    training_step = model.training_step
+    if config.compile:
+        training_step = torch.compile(training_step)  # [compile]
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     global_step, best_val_loss = 0, inf
@@ -90,7 +78,10 @@ def fit(
             for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]  # [device]
-                loss = model.training_step(batch, batch_idx)  # [autocast] ends with it
+                if config.precision == "bf16-true":
+                    batch = [batch[0].bfloat16(), batch[1]]  # [convert] the images
+                with autocast(config):  # [autocast] forward and loss, not backward
+                    loss = training_step(batch, batch_idx)
                 require_finite("training loss", loss.item(), global_step)  # [finite]
                 optimizer.zero_grad()  # [zero_grad]
                 scaler.scale(loss).backward()  # [backward]
@@ -99,7 +90,8 @@ def fit(
                     clip_grad_norm_(model.parameters(), config.gradient_clip_val)
                 scaler.step(optimizer)  # [step] none where a gradient is not finite
                 scaler.update()  # [scale] half of it then
-                loss_sum = loss_sum + loss.detach() * len(batch[0])  # [mean]
+                # [mean] in 32 bits: 16 are too few to add up losses.
+                loss_sum = loss_sum + loss.detach().float() * len(batch[0])
                 num_images += len(batch[0])
                 bar.update()
                 if (global_step + 1) % LOG_EVERY_N_STEPS == 0:
@@ -108,7 +100,7 @@ def fit(
                 global_step += 1
 
             limit = config.limit_val_batches
-            val_loss = evaluate(model, model.validation_step, val_loader, limit)
+            val_loss = evaluate(model, model.validation_step, val_loader, limit, config)
             require_finite("validation loss", val_loss, global_step)  # [finite]
             train_loss = (loss_sum.cpu() / num_images).item()
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
@@ -133,7 +125,46 @@ def fit(
 
 
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing changes: `evaluate` and `test` are those of train.py.
+@torch.no_grad()  # [no_grad]
+def evaluate(
+    model: PlainAutoEncoder,
+    step: Callable[[Batch, int], Tensor],
+    loader: DataLoader[Batch],
+    limit: int | None,
+    config: PrecisionConfig,
+) -> float:
+    """Return the mean loss of the first `limit` batches, or of all."""
+    if config.compile:
+        step = torch.compile(step)  # [compile] once: torch keeps it for the next epoch
+    model.eval()  # [mode]
+    loss_sum, num_images = torch.zeros(()), 0
+    for batch_idx, batch in enumerate(islice(loader, limit)):  # [limit]
+        if config.use_cuda:
+            batch = [tensor.cuda() for tensor in batch]  # [device]
+        if config.precision == "bf16-true":
+            batch = [batch[0].bfloat16(), batch[1]]  # [convert] the images
+        with autocast(config):  # [autocast] as in training
+            loss = step(batch, batch_idx)
+        loss_sum = loss_sum + loss.float() * len(batch[0])  # [mean] in 32 bits
+        num_images += len(batch[0])
+    return (loss_sum.cpu() / num_images).item()  # 32 bits, as in Lightning
+
+
+def test(
+    model: PlainAutoEncoder,
+    data: MNISTData,
+    config: PrecisionConfig,
+    run_dir: Path,
+    global_step: int,
+) -> float:
+    """Return the loss on the test images."""
+    data.setup("test")
+    limit = config.limit_test_batches
+    test_loss = evaluate(model, model.test_step, data.test_dataloader(), limit, config)
+    require_finite("test loss", test_loss, global_step)  # [finite]
+    with SummaryWriter(run_dir) as writer:
+        log_metric(writer, "test_loss", test_loss, global_step, config.max_epochs)
+    return test_loss
 
 
 # 4. Do it.

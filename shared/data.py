@@ -99,7 +99,7 @@ class MNISTData:
         self.prepared = False
 
     def prepare_data(self) -> None:
-        """Download what is missing. Only one process of a run may call this.
+        """Download what is missing. One process of a machine is enough.
 
         Raises:
             UserError: the data set cannot be had.

@@ -4,7 +4,6 @@ A process's number is its rank. torchrun and srun put it into the environment; a
 that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
 """
 
-import math
 import os
 import signal
 import sys
@@ -17,6 +16,12 @@ import torch
 import torch.distributed as dist
 
 from shared.signals import signalled
+
+GRACE = 3
+"""Seconds in which the ranks that do not hang find out, when one of them has."""
+
+gave_up = threading.Event()
+"""Set when this rank waits for no other any more."""
 
 
 def is_rank_0() -> bool:
@@ -47,39 +52,27 @@ def set_timeout(seconds: int) -> None:
 
 
 class Watchdog(threading.Thread):
-    """Ends this rank when a step hangs, and says where.
+    """Ends this rank when it hangs, and says where.
 
-    The others notice first, and end; without this, a rank that hangs would outlive them
-    until torchrun kills it, half a minute later, or for ever.
-
-    Args:
-        timeout: after how many seconds the others give up.
+    The others notice: they wait for it no longer than their time-out, and say so to all
+    (see `explain`). Without this, a rank that hangs would outlive them until torchrun
+    kills it, half a minute later, or for ever.
     """
 
-    def __init__(self, timeout: int) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.patience = timeout + 1
-        self.step_began = math.inf
-
-    def step(self) -> None:
-        """Note that a step begins."""
-        self.step_began = time.monotonic()
-
-    def rest(self) -> None:
-        """Note that what comes next may take longer than a step."""
-        self.step_began = math.inf
-
-    def __enter__(self) -> "Watchdog":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.rest()
 
     def run(self) -> None:
-        """Look every second."""
-        while time.monotonic() < self.step_began + self.patience:
-            time.sleep(1)
+        """Look twice a second whether another rank has given up."""
+        try:
+            store = dist.distributed_c10d._get_default_store()
+            others = {*range(dist.get_world_size())} - {dist.get_rank()}
+            while not any(store.check([f"alive/{rank}"]) for rank in others):
+                time.sleep(0.5)
+        except (RuntimeError, ValueError):  # the store has ended, and the run with it
+            return
+        if gave_up.wait(GRACE):  # this rank is not the one that hangs
+            return
         main = sys._current_frames()[threading.main_thread().ident or 0]
         at = traceback.extract_stack(main)[-1]
         where = f"{at.name}, line {at.lineno} of {at.filename}"
@@ -117,6 +110,7 @@ def explain(error: RuntimeError) -> str:
     Every rank that can tells so to the store through which they once met; the others
     are those that hang or are gone.
     """
+    gave_up.set()
     how = str(error).partition("] ")[2].partition(". ")[0] or str(error)
     if not dist.is_initialized():
         return f"the ranks did not meet ({how})"

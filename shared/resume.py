@@ -12,6 +12,7 @@ from shared.checkpoint import CheckpointError, check_weights, read_checkpoint
 from shared.config import TrainConfig, option_name
 from shared.data import MNISTData
 from shared.lightning_format import from_loops
+from shared.ranks import is_rank_0
 from shared.rng import get_rng_states
 from shared.run_dir import new_run_dir, run_dirs
 
@@ -137,7 +138,8 @@ def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
             f"{path} was trained with {option}={then[name]}, and now it is {now[name]}:"
             f" {way_out}, or start anew without --ckpt-path"
         )
-    print(f"resuming from {path}, step {position.global_step}", file=sys.stderr)
+    if is_rank_0():
+        print(f"resuming from {path}, step {position.global_step}", file=sys.stderr)
     return checkpoint
 
 

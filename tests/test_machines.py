@@ -89,11 +89,14 @@ def test_two_machines_of_a_trainer(config: DistributedConfig, port: str) -> None
     assert_as_on_one_machine("lightning", config)
 
 
+# As slurm's srun: a SIGTERM of its own kills the tasks, scancel's signals reach them.
 SRUN = f"""#!{sys.executable}
 import os, signal, subprocess, sys
 
 tasks = []
-signal.signal(signal.SIGTERM, lambda *_: [task.terminate() for task in tasks])
+signal.signal(signal.SIGTERM, lambda *_: [task.kill() for task in tasks])
+signal.signal(signal.SIGUSR2, lambda *_: [task.terminate() for task in tasks])
+open(os.path.dirname(__file__) + "/srun.pid", "w").write(str(os.getpid()))
 for rank in range(int(os.environ["SLURM_NTASKS"])):
     place = dict(SLURM_PROCID=str(rank), SLURM_NODEID=str(rank), SLURM_LOCALID="0")
     tasks.append(subprocess.Popen(sys.argv[1:], env=dict(os.environ, **place)))
@@ -106,13 +109,17 @@ case "$1" in
     *) exit 1 ;;
 esac
 """
+SCANCEL = """#!/bin/sh
+test "$*" = "--signal=TERM 4242" && kill -USR2 "$(cat "$(dirname "$0")/srun.pid")"
+"""
 
 
 def start_job(
     half: str, config: DistributedConfig, tmp_path: Path, port: str, restarts: int
 ) -> subprocess.Popen[bytes]:
     """Start a half's script as sbatch does, with the options that stand in it."""
-    for name, script in (("srun", SRUN), ("scontrol", SCONTROL)):
+    scripts = {"srun": SRUN, "scontrol": SCONTROL, "scancel": SCANCEL}
+    for name, script in scripts.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
     path = ROOT / half / "distributed.sbatch"

@@ -102,7 +102,7 @@ def test_same_on_both_ranks(config: DistributedConfig, change: Any) -> None:
         for half in HALVES
     )
     for ours, theirs in zip(plain, lit, strict=True):
-        assert len(ours.trace.steps) == 2 * 12 if config.limit_train_batches else 2 * 4
+        assert len(ours.trace.steps) == 2 * (config.limit_train_batches or 4)
         assert_same(ours, theirs)
     assert weights(plain[0]) == weights(plain[1])
     batches = [[step.batch for step in rank.trace.steps] for rank in plain]
@@ -134,8 +134,40 @@ def test_a_run_cut_off_inside_an_epoch_ends_as_one_that_was_not(
         assert_resumed(one, other, 15)
 
 
+@pytest.mark.parametrize("half", HALVES)
+def test_a_run_that_is_cut_off_again_at_once_loses_no_random_numbers(
+    config: DistributedConfig, half: str
+) -> None:
+    whole = run_ranks(
+        half, "distributed", config, config.output_dir / "whole", with_dropout
+    )
+    run_dir = config.output_dir / "cut"
+    path = stop_ranks(half, config, run_dir, partial(power_cut_with_dropout, 17))
+    config = replace(config, ckpt_path=str(path))
+    stop_ranks(half, config, run_dir, partial(power_cut_with_dropout, 0))
+    resumed = run_ranks(half, "distributed", config, run_dir, with_dropout)
+    for one, other in zip(whole, resumed, strict=True):
+        assert_resumed(one, other, 15)
+
+
 @pytest.mark.parametrize("writer", HALVES)
-def test_one_process_goes_on_where_two_stopped_and_back(
+def test_two_processes_go_on_where_one_stopped(
+    config: DistributedConfig, writer: str
+) -> None:
+    alone = replace(config, devices=1, batch_size=64)
+    path = stop_ranks(writer, alone, config.output_dir / "one", partial(power_cut, 17))
+    config = replace(config, ckpt_path=str(path))
+    plain, lit = (
+        run_ranks(half, "distributed", config, config.output_dir / half)
+        for half in HALVES
+    )
+    for ours, theirs in zip(plain, lit, strict=True):
+        assert len(ours.trace.steps) == 24 - 15
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("writer", HALVES)
+def test_one_process_goes_on_where_two_stopped(
     config: DistributedConfig, writer: str
 ) -> None:
     """Both halves alike, on the images that are left, in the same order."""

@@ -21,7 +21,6 @@ import lightning.precision
 import plain_pytorch.precision
 from lightning.train import LitMNIST, make_trainer
 from plain_pytorch import train
-from plain_pytorch.precision import Step
 from shared.checkpoint import load_weights, read_checkpoint
 from shared.config import TrainConfig
 from shared.data import MNISTData
@@ -196,7 +195,8 @@ def test_each_half_tests_the_other_ones_checkpoint(
     load_weights(model, read_checkpoint(paths[1]), paths[1])
     data = MNISTData(config)
     data.prepare_data()
-    assert train.test(model, data, config, base.output_dir / "events", 0) == expected
+    folder = base.output_dir / "events"
+    assert plain_pytorch.precision.test(model, data, config, folder, 0) == expected
     trainer = lightning.precision.make_trainer(config, base.output_dir / "trainer")
     (logged,) = trainer.test(
         lightning.precision.make_model(config),
@@ -266,13 +266,19 @@ def clip_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sum_in_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_precision = plain_pytorch.precision.in_precision
+    widen = Tensor.float
 
-    def not_widened(step: Step, config: PrecisionConfig) -> Step:
-        compute = in_precision(step, config)
-        return lambda batch, batch_idx: compute(batch, batch_idx).bfloat16()
+    def pixels_only(tensor: Tensor) -> Tensor:
+        return tensor if tensor.is_floating_point() else widen(tensor)
 
-    monkeypatch.setattr(plain_pytorch.precision, "in_precision", not_widened)
+    monkeypatch.setattr(Tensor, "float", pixels_only)
+
+
+def evaluate_as_train_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(*args: Any) -> float:
+        return train.evaluate(*args[:-1])  # without the config
+
+    monkeypatch.setattr(plain_pytorch.precision, "evaluate", evaluate)
 
 
 def scale_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +295,7 @@ def scale_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
             {"precision": "bf16-true", "batch_size": 60},
             "val_loss",
         ),
+        (evaluate_as_train_does, {"precision": "bf16-mixed"}, "evaluation at step 11"),
         (scale_otherwise, {"precision": "16-mixed"}, "batch at step 0"),
     ],
 )
