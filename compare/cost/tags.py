@@ -6,7 +6,7 @@ import re
 import tokenize
 from collections import defaultdict
 
-TAG = re.compile(r"\[([a-z_]+)\]")
+TAG = re.compile(r"(?<!\w)\[([a-z_]+)\]")  # not that of `type: ignore[override]`
 
 Lines = dict[str, dict[int, str]]
 """For each tag, the lines that it stands on, by their number."""

@@ -247,6 +247,26 @@ def test_an_argument_of_the_trainer_is_no_hook(tmp_path: Path) -> None:
     assert measure(tmp_path)["train"].fates() == {"stay": 0, "move": 1, "go": 1}
 
 
+@pytest.mark.parametrize(
+    ("plain", "lightning", "fate"),
+    [
+        ("stop = anywhere(device)", "stop = anywhere(self.device)", "move"),
+        ("return test_loss", "return loss", "go"),
+    ],
+)
+def test_what_is_nearly_the_same_moves(
+    tmp_path: Path, plain: str, lightning: str, fate: str
+) -> None:
+    hook = f"class A:\n    def on_end(self):\n        {lightning}"
+    write(tmp_path, "train", f"def fit():\n    {plain}", hook)
+    assert measure(tmp_path)["train"].answers[1].fate == fate
+    # Outside of a function, or into a function that is no method, nothing does.
+    write(tmp_path, "train", plain.replace("return", "raise"), hook)
+    assert measure(tmp_path)["train"].answers[0].fate == "go"
+    write(tmp_path, "train", f"def fit():\n    {plain}", f"def a():\n    {lightning}")
+    assert measure(tmp_path)["train"].answers[1].fate == "go"
+
+
 def test_what_does_not_move(tmp_path: Path) -> None:
     """One word is the same everywhere; a hook is for what is done in a function."""
     plain = "def f():\n    try:\n        pass\n    finally:\n        pass\nrun('x')"
@@ -332,7 +352,8 @@ def test_whose_a_tag_is(tmp_path: Path) -> None:
     path.write_text(
         "# [none] above an empty line\n\n"
         "# [a] [b]\n# [c]\n@wrap  # [d]\ndef f(  # [e]\n    x,  # [f]\n):\n"
-        "    # [g]\n    g(\n        # [h]\n        '# [no]',\n    )  # [i]\n"
+        "    # [g]\n    g(  # type: ignore[no]\n"
+        "        # [h]\n        '# [no]',\n    )  # [i]\n"
         "    if x:  # [j]\n        y = [log]  # [k]\n    else:  # [l]\n        pass\n"
         "    # [none]\n",
         encoding="utf-8-sig",
