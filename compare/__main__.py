@@ -23,6 +23,7 @@ from shared.options.checkpoint import CheckpointConfig
 from shared.options.debugging import DebuggingConfig
 from shared.options.distributed import RanksConfig
 from shared.options.evaluate import EvaluateConfig
+from shared.options.transfer import TransferConfig
 from shared.run_dir import new_run_dir
 from shared.signals import exit_on_signals
 from shared.trained import newest_best
@@ -40,11 +41,13 @@ def run_half(half: str, lesson: str, config: Config, output_dir: Path) -> float:
     if half == "plain_pytorch" and config.world_size > 1:  # a Trainer does it itself
         ranks = f"--nproc-per-node={config.world_size}"
         launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
-    command = [sys.executable, *launcher, f"{half}.{lesson}", *config.to_arguments()]
+    # Both halves are below it, as for TensorBoard.
+    arguments = replace(config, output_dir=output_dir).to_arguments()
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
-    # The last --output-dir counts. Both halves are below it, as for TensorBoard.
-    process = subprocess.Popen([*command, f"--output-dir={output_dir}"])
+    process = subprocess.Popen(
+        [sys.executable, *launcher, f"{half}.{lesson}", *arguments]
+    )
     try:
         status = process.wait()
     except SystemExit:  # a signal: the half ends too, and says what it has saved
@@ -65,13 +68,18 @@ def main() -> int:
     if lesson not in lessons:
         raise UsageError(f"no lesson {lesson}: try one of {', '.join(lessons)}")
     twin = importlib.import_module(f"plain_pytorch.{lesson}")
-    parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
-    config = parser.parse_config(arguments)
+    if lesson == "cli":
+        config = twin.parse(arguments or ["fit"])
+    else:
+        parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
+        config = parser.parse_config(arguments)
     if isinstance(config, DebuggingConfig) and config.fast_dev_run:
         raise UsageError("--fast-dev-run leaves no files, and so nothing to compare")
     if isinstance(config, EvaluateConfig) and config.ckpt_path is None:
         # The halves would look for it among their own runs, which are below run_dir.
         config = replace(config, ckpt_path=newest_best(config.output_dir))
+    if isinstance(config, TransferConfig):
+        config = config.resolved()
     if isinstance(config, CheckpointConfig) and config.ckpt_path:
         raise UsageError("--ckpt-path: both halves would go on in the same folder")
     if isinstance(config, RanksConfig) and config.num_nodes > 1:

@@ -23,3 +23,5 @@ for message in (
 logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
     lambda record: "litlogger" not in record.getMessage()
 )
+# LightningCLI's line on its seed would come before one that says what is wrong.
+logging.getLogger("lightning_fabric.utilities.seed").setLevel(logging.WARNING)

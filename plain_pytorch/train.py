@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -59,7 +59,7 @@ class PlainAutoEncoder(AutoEncoder):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def prepare(
-    model: PlainAutoEncoder, data: MNISTData, config: TrainConfig
+    model: nn.Module, data: MNISTData, config: TrainConfig
 ) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
     """Return the loaders to train and to validate with; put the model on its device."""
     rank = os.environ.get("RANK", "0")  # torchrun numbers its processes
@@ -142,7 +142,7 @@ def log_metric(
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
 @torch.no_grad()  # [no_grad]
 def evaluate(
-    model: PlainAutoEncoder,
+    model: nn.Module,
     step: Callable[[Batch, int], Tensor],
     loader: DataLoader[Batch],
     limit: int | None,

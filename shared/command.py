@@ -1,35 +1,47 @@
 """What every lesson's command does around its `main`: options, run folder, its end."""
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
-from shared.config import AnyConfig, Parser
+from shared.config import AnyConfig, Parser, option_name
 from shared.data import MNISTData
+from shared.datasets import CLASSES
 from shared.errors import UsageError, UserError
 from shared.ranks import explain, is_about_ranks, this_rank
 from shared.run_dir import say_what_is_saved
 from shared.signals import exit_on_signals, ignore_signals
 
 
-def run(half: str, lesson: str, main: Callable[[AnyConfig, Path], None]) -> None:
+def run(
+    half: str,
+    lesson: str,
+    main: Callable[[AnyConfig, Path], None],
+    parse: Callable[[], AnyConfig] | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> None:
     """Run a lesson from the command line, whose options are those of main's `config`.
+
+    Unless the lesson has a `parse` of its own, which returns them, and names of its own
+    for options, `keys`.
 
     The exit status is 0 after a whole run; 1, or 2 for the command line, with one line
     on stderr when there is something for the user to mend; 130 after Ctrl-C and 143
     after SIGTERM. A run that ends early says what it has saved.
     """
     exit_on_signals()
-    with one_line_errors():
+    with one_line_errors(keys):
         program = f"python -m {half}.{lesson}"
-        config = Parser(program, config_class(main)).parse_config()
+        parse = parse or Parser(program, config_class(main)).parse_config
+        config = parse()
         started = int(os.environ.get("WORLD_SIZE", config.world_size))
         if started != config.world_size:  # each would train for itself, or wait
             raise UsageError(
@@ -56,12 +68,22 @@ def config_class(main: Callable[[AnyConfig, Path], None]) -> type[AnyConfig]:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the process with one line where the user has something to mend."""
+def one_line_errors(keys: Mapping[str, str] | None = None) -> Iterator[None]:
+    """End the process with one line where the user has something to mend.
+
+    Args:
+        keys: other names that the command line has for fields of the configuration.
+    """
+
+    def say(why: str) -> None:
+        for name, key in (keys or {}).items():
+            why = re.sub(rf"{option_name(name)}\b", f"--{key}", why)
+        print(f"error: {this_rank()}" + " ".join(why.split()), file=sys.stderr)
+
     try:
         yield
     except (UserError, OSError) as error:  # OSError: no access, or a full disk
-        print(f"error: {this_rank()}" + " ".join(str(error).split()), file=sys.stderr)
+        say(str(error))
         sys.exit(error.exit_status if isinstance(error, UserError) else 1)
     except RuntimeError as error:  # torch.OutOfMemoryError, and the CPU's
         if is_about_ranks(error):
@@ -73,7 +95,7 @@ def one_line_errors() -> Iterator[None]:
             why += " C++ compiler (g++) and Python's headers, or leave out --compile"
         else:
             raise
-        print(f"error: {this_rank()}{why}", file=sys.stderr)
+        say(why)
         sys.exit(1)
 
 
@@ -85,8 +107,9 @@ def report(
     if best_val_loss is not None:  # None where no best weights were kept
         print(f"best validation loss  {best_val_loss:.6f}")
     print(f"test loss             {test_loss:.6f}")
-    if run_dir.exists():  # a dry run leaves nothing
+    if (run_dir / "checkpoints").exists():
         print(f"checkpoints           {run_dir / 'checkpoints'}")
+    if run_dir.exists():  # a dry run leaves nothing
         print(f"curves                tensorboard --logdir {run_dir.parents[2]}")
     for trace in sorted(run_dir.glob("*.json")):
         print(f"trace                 {trace}")
@@ -101,6 +124,25 @@ def show_digit(encoder: nn.Module, data: MNISTData) -> None:
     print(f"the encoder alone     sees a {labels.item()} as ({numbers})")
 
 
+def report_classifier(
+    paths: Sequence[Path], probabilities: Any, dataset: str, accuracy: float
+) -> None:
+    """Print what a classifier makes of images, and its accuracy.
+
+    Args:
+        paths: of the images.
+        probabilities: (1, 10) of float32 for each, of the classes. Any, because
+            Trainer.predict does not say what it has gathered.
+        dataset: the data set, which has the names of the classes.
+        accuracy: the share of the test images whose class it finds.
+    """
+    for path, classes in zip(paths, probabilities, strict=True):
+        likeliest = int(classes.argmax())
+        name, probability = CLASSES[dataset][likeliest], classes[0, likeliest]
+        print(f"{path.name:20s}  {name} (probability {probability:.4f})")
+    print(f"test accuracy         {accuracy:.4f}")
+
+
 def report_evaluation(
     run_dir: Path, ckpt_path: Path, trained_on: str, dataset: str, test_loss: float
 ) -> None:
@@ -111,3 +153,15 @@ def report_evaluation(
     print(f"test loss             {test_loss:.6f}")
     print(f"pictures, embeddings  {run_dir}")
     print(f"in TensorBoard        tensorboard --logdir {run_dir.parents[2]}")
+
+
+def report_cli(
+    half: str, subcommand: str, run_dir: Path, losses: Mapping[str, float]
+) -> None:
+    """Print the end of a run of the lesson cli: its losses, and how to repeat it."""
+    for name, loss in losses.items():
+        print(f"{name:21} {loss:.6f}")
+    stored = run_dir / "config.yaml"
+    if stored.exists():  # a dry run leaves nothing
+        print(f"results               {run_dir}")
+        print(f"the same again        python -m {half}.cli {subcommand} -c {stored}")

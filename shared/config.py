@@ -7,17 +7,29 @@ with options of its own adds them to one of the two, in shared/options/.
 import os
 import re
 from argparse import ArgumentDefaultsHelpFormatter
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NoReturn,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import docstring_parser
 import torch
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from jsonargparse.typing import restricted_number_type
 
-from shared.errors import UsageError
+from shared.errors import UsageError, UserError
 from shared.run_dir import new_run_dir
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
@@ -82,12 +94,31 @@ class Config:
         """Make and return the folder of a new run."""
         return new_run_dir(parent)
 
+    def with_dataset_of(self, checkpoint: Mapping[str, Any]) -> Self:
+        """Return the options with the data set that a checkpoint names, unless given.
+
+        Raises:
+            UserError: there is no data set of the name that the checkpoint has.
+        """
+        if self.dataset != "auto":
+            return self
+        dataset = checkpoint.get("dataset", "auto")
+        known = get_args(get_type_hints(type(self))["dataset"])
+        if dataset not in known:
+            raise UserError(
+                f"the checkpoint is of the data set {dataset}: give another one of"
+                f" {', '.join(known[1:])} with --dataset"
+            )
+        return replace(self, dataset=dataset)
+
     def to_arguments(self) -> list[str]:
         """Return the command line that gives this configuration."""
         arguments = []
         for name, value in vars(self).items():
             if isinstance(value, bool):
                 arguments.append(option_name(name if value else f"no_{name}"))
+            elif isinstance(value, list):
+                arguments += [option_name(name), *map(str, value)] if value else []
             elif value is not None:
                 arguments.append(f"{option_name(name)}={value}")
         return arguments
@@ -124,8 +155,9 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
 
     Args:
         program: what the user calls.
-        config_class: the dataclass; a field `x` of type bool is --x or --no-x. A
-            field's metadata are more arguments of add_argument.
+        config_class: the dataclass; a field `x` of type bool is --x or --no-x, and
+            one of type list takes several values. A field's metadata are more
+            arguments of add_argument.
     """
 
     def __init__(self, program: str, config_class: type[AnyConfig]) -> None:
@@ -136,20 +168,19 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
             allow_abbrev=False,
         )
         self.config_class = config_class
-        helps = {
-            attribute.arg_name: attribute.description
-            for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
-            for attribute in docstring_parser.parse_from_object(part).params
-        }
+        helps = help_texts(config_class)
         defaults = config_class()
         for option in fields(config_class):
-            flag = option.type is bool
-            yes_no = {"action": ActionYesNo(no_prefix="no-")}
+            kind: dict[str, Any] = {"type": option.type}
+            if option.type is bool:
+                kind = {"action": ActionYesNo(no_prefix="no-")}
+            elif get_origin(option.type) is list:
+                kind = {"type": get_args(option.type)[0], "nargs": "+"}
             self.add_argument(
                 option_name(option.name),
                 default=getattr(defaults, option.name),
                 help=helps[option.name],
-                **(yes_no if flag else {"type": option.type}),
+                **kind,
                 **option.metadata,
             )
 
@@ -172,13 +203,27 @@ class Parser(ArgumentParser, Generic[AnyConfig]):
         Raises:
             UsageError: always.
         """
-        key = re.match(r'Parser key "(\w+)"', message)
-        if key:
-            reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
-            given = re.search(r"Given value: (.+)", message)  # of several plain types
-            why = reason[1] if reason else f"cannot be {given[1]}" if given else message
-            message = f"{option_name(key[1])}: {why}"
-        raise UsageError(f"{message} (see --help)") from ex
+        raise UsageError(f"{reword(message, option_name)} (see --help)") from ex
+
+
+def help_texts(config_class: type[Config]) -> dict[str, str | None]:
+    """Return what the docstring of each field says, by its name."""
+    return {
+        attribute.arg_name: attribute.description
+        for part in reversed(config_class.__mro__[:-1])  # a lesson's own last
+        for attribute in docstring_parser.parse_from_object(part).params
+    }
+
+
+def reword(message: str, name: Callable[[str], str] = "--{}".format) -> str:
+    """Return one line, with the option's name, of what jsonargparse says of a value."""
+    key = re.match(r'Parser key "([\w.]+)"', message)
+    if key:
+        reason = re.search(r"(?:of type \w+: |Expected a typing\.)(.+)", message)
+        given = re.search(r"Given value: (.+)", message)  # of several plain types
+        why = reason[1] if reason else f"cannot be {given[1]}" if given else message
+        message = f"{name(key[1])}: {why}"
+    return message
 
 
 def plain(value: Any) -> Any:

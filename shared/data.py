@@ -15,7 +15,10 @@ from shared.config import Config
 from shared.datasets import Images, load, prepare, resolve_auto
 
 Batch = Sequence[Tensor]
-"""Images, (batch, 1, 28, 28) of float32 in -1..1, and labels, (batch,) of int64."""
+"""Images, (batch, 1, 28, 28) of float32 in -1..1, and labels, (batch,) of int64.
+
+In the lesson transfer, images can be (batch, 3, 32, 32).
+"""
 
 
 class ImageDataset(Dataset[Batch]):
@@ -37,7 +40,9 @@ class ImageDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these images: a DataLoader calls this once a batch."""
         pixels, labels = self.images.select(torch.tensor(indices))
-        return pixels.unsqueeze(1).float().div_(255).sub_(0.5).div_(0.5), labels
+        height_width = pixels.shape[-2:]
+        images = pixels.reshape(len(pixels), -1, *height_width)  # one channel, or three
+        return images.float().div_(255).sub_(0.5).div_(0.5), labels
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -85,7 +90,8 @@ class MNISTData:
     """Images to train, validate, test and predict on.
 
     55,000 to train, 5,000 to validate and 10,000 to test of `mnist` and
-    `fashion-mnist`; 4,000, 500 and 500 of `mnist-5k`. The hooks have the names and
+    `fashion-mnist`; 45,000, 5,000 and 10,000 of `cifar10`; 4,000, 500 and 500 of
+    `mnist-5k`. The hooks have the names and
     the order of a LightningDataModule's, which LitMNIST adds as a second base.
 
     Attributes:

@@ -1,5 +1,6 @@
 """The data sets by name: which one a run uses, and its images as tensors."""
 
+import pickle
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,28 @@ from torch import Tensor
 from shared.errors import UserError
 from shared.files import DIGESTS, fetch, find_problems, read_checked
 
+DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+CLASSES = {
+    "mnist": DIGITS,
+    "mnist-5k": DIGITS,
+    "fashion-mnist": (
+        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
+    "cifar10": (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
+}
+"""What the labels, 0 to 9, of a data set mean."""
+
 
 class Images(NamedTuple):
     """Images with their labels.
 
     Attributes:
-        pixels: (count, 28, 28) of uint8, 0 is the background.
+        pixels: (count, 28, 28) of uint8, 0 is the background; those of cifar10, in
+            colors, (count, 3, 32, 32).
         labels: (count,) of int64, 0 to 9.
     """
 
@@ -55,7 +72,8 @@ def resolve_auto(data_dir: Path) -> str:
 def load(name: str, data_dir: Path, train: bool) -> Images:
     """Return the images to learn from, or those to test on.
 
-    60,000 or 10,000 of `mnist` and `fashion-mnist`, 4,500 or 500 of `mnist-5k`.
+    60,000 or 10,000 of `mnist` and `fashion-mnist`, 50,000 or 10,000 of `cifar10`,
+    4,500 or 500 of `mnist-5k`.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -66,6 +84,8 @@ def load(name: str, data_dir: Path, train: bool) -> Images:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(digits.labels), generator=generator)
         return digits.select(order[500:] if train else order[:500])
+    if name == "cifar10":
+        return load_cifar10(data_dir, train)
     pixels, labels = (
         torch.frombuffer(
             bytearray(read_checked(data_dir / file, digest)), dtype=torch.uint8
@@ -75,6 +95,24 @@ def load(name: str, data_dir: Path, train: bool) -> Images:
     )
     # An idx file begins with 4 bytes of its kind and 4 for each dimension.
     return Images(pixels[16:].reshape(-1, 28, 28), labels[8:].long())
+
+
+def load_cifar10(data_dir: Path, train: bool) -> Images:
+    """Return the images of CIFAR-10 to learn from, or those to test on.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    kind = "data_batch" if train else "test_batch"
+    # Unpickling can run what code a file holds: these have been checked by digest.
+    batches = [
+        pickle.loads(read_checked(data_dir / file, digest), encoding="latin1")
+        for file, digest in DIGESTS["cifar10"].items()
+        if kind in file
+    ]
+    pixels = torch.cat([torch.from_numpy(batch["data"]) for batch in batches])
+    labels = torch.cat([torch.tensor(batch["labels"]) for batch in batches])
+    return Images(pixels.reshape(-1, 3, 32, 32), labels)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The files of MNIST and Fashion-MNIST: checked by digest, and fetched if need be.
+"""The files of the data sets: checked by digest, and fetched if need be.
 
 They lie as torchvision lays them out, `<data_dir>/MNIST/raw/...`, so that a folder
 that torchvision filled serves here, and the other way round.
@@ -11,6 +11,7 @@ import io
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -34,6 +35,15 @@ DIGESTS = {
         "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
         "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
         "FashionMNIST/raw/t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+    "cifar10": {
+        "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
+        "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
+        "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
     },
 }
 
@@ -105,17 +115,28 @@ def download(name: str, folder: Path) -> None:
     """
     from torchvision import datasets  # takes 2 seconds: only where it is needed
 
-    classes = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}
+    classes = {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+    }
     print(f"Downloading {name} ...")
+    # torchvision prints, too.
+    with network_timeout(), contextlib.redirect_stdout(io.StringIO()):
+        classes[name](folder, download=True)
+    for file, digest in DIGESTS[name].items():
+        read_checked(folder / file, digest)
+
+
+@contextlib.contextmanager
+def network_timeout() -> Iterator[None]:
+    """Give up a server that says nothing for NETWORK_TIMEOUT seconds."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # torchvision's own prints
-            classes[name](folder, download=True)
+        yield
     finally:
         socket.setdefaulttimeout(before)
-    for file, digest in DIGESTS[name].items():
-        read_checked(folder / file, digest)
 
 
 def put(new: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
-"""An image file of the user's own, made into what the model knows: a digit of MNIST."""
+"""Image files of the user's own, made into what the model knows, as digits of MNIST."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,45 @@ from shared.errors import UserError
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """Formats of pixels: of the others that Pillow opens, one would run a program."""
 
+Pixels = npt.NDArray[np.uint8]
+"""An image's: (28, 28), or (3, 32, 32)."""
+
 UNKNOWN = -1
 """The label of an image that has none."""
 
 
 def read_image(path: Path) -> DataLoader[Batch]:
-    """Return a loader of one batch of one image, labelled UNKNOWN.
+    """Return a loader of one batch of one image as MNIST has them, labelled UNKNOWN.
 
-    The image is as MNIST has them: 28 x 28 pixels of gray, bright on black, from 0 to
-    255, before it is normalized like the others. A bright background is inverted, and
-    the longer side fills the 28 pixels: a margin around the digit is not cut off.
+    Raises:
+        UserError: the file is missing, or no image that can be read.
+    """
+    return read_images([path], "mnist")
+
+
+def read_images(paths: Sequence[Path], dataset: str) -> DataLoader[Batch]:
+    """Return a loader of one batch for each image, labelled UNKNOWN.
+
+    The images are as those of the data set, before they are normalized like them:
+
+    - cifar10: 32 x 32 pixels in colors, the middle of the image.
+    - all others: 28 x 28 pixels of gray, bright on black, from 0 to 255. A bright
+      background is inverted, and the longer side fills the 28 pixels: a margin around
+      the digit is not cut off.
+
+    Raises:
+        UserError: a file is missing, or no image that can be read.
+    """
+    convert = to_photo if dataset == "cifar10" else to_digit
+    pixels = torch.stack(
+        [torch.from_numpy(read_pixels(path, convert)) for path in paths]
+    )
+    images = Images(pixels, torch.full([len(paths)], UNKNOWN))
+    return DataLoader(ImageDataset(images), collate_fn=identity_collate)
+
+
+def read_pixels(path: Path, convert: Callable[[Image.Image], Pixels]) -> Pixels:
+    """Return what `convert` makes of an image file.
 
     Raises:
         UserError: the file is missing, or no image that can be read.
@@ -37,9 +67,9 @@ def read_image(path: Path) -> DataLoader[Batch]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if not path.is_file():
                 reason = "no file" if path.exists() else "missing"
-                raise UserError(f"{path} is {reason}: name an image file with --image")
+                raise UserError(f"{path} is {reason}: name an image file")
             with Image.open(path, formats=FORMATS) as image:
-                gray = to_gray(image)
+                return convert(image)
     except UserError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -54,9 +84,13 @@ def read_image(path: Path) -> DataLoader[Batch]:
             f"{path} is no image that can be read, or a damaged one: take a whole"
             f" {', '.join(FORMATS)} file"
         ) from error
-    pixels = torch.from_numpy(to_digit(gray))
-    images = Images(pixels.unsqueeze(0), torch.tensor([UNKNOWN]))
-    return DataLoader(ImageDataset(images), collate_fn=identity_collate)
+
+
+def to_photo(image: Image.Image) -> Pixels:
+    """Return the middle of an image, upright, as (3, 32, 32) of uint8."""
+    colors = ImageOps.exif_transpose(image).convert("RGB")
+    square = ImageOps.fit(colors, (32, 32), Image.Resampling.BILINEAR)
+    return np.asarray(square).transpose(2, 0, 1).copy()
 
 
 def to_gray(image: Image.Image) -> Image.Image:
@@ -79,12 +113,13 @@ def to_gray(image: Image.Image) -> Image.Image:
     ).convert("F")
 
 
-def to_digit(gray: Image.Image) -> npt.NDArray[np.uint8]:
+def to_digit(image: Image.Image) -> Pixels:
     """Return an image as (28, 28) of uint8: the darkest 0, the brightest 255.
 
     Raises:
         UserError: a pixel is not finite.
     """
+    gray = to_gray(image)
     scale = 28 / max(gray.size)
     width, height = (max(1, round(side * scale)) for side in gray.size)
     small = np.asarray(gray.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,30 +1,41 @@
 """A model that a lesson has trained: its newest checkpoint, and what is in one."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from shared.backbones import BACKBONES, Classifier
 from shared.checkpoint import CheckpointError, read_checkpoint
 from shared.errors import UserError
 from shared.model import AutoEncoder
 
 
-def newest_best(output_dir: Path) -> Path:
-    """Return the `best.ckpt` that was written last, by either half in any lesson.
+def newest_best(output_dir: Path, option: str = "--ckpt-path") -> Path:
+    """Return the `best.ckpt` of an autoencoder that was written last, by either half.
 
     One of `make compare` counts, too, whose runs are in folders deeper down.
+
+    Args:
+        output_dir: has the runs of all lessons; those of transfer are classifiers.
+        option: names a checkpoint, as the error says.
 
     Raises:
         UserError: there is none.
     """
-    found = output_dir.rglob("version_*/checkpoints/best.ckpt")
+    found = [
+        path
+        for path in output_dir.rglob("version_*/checkpoints/best.ckpt")
+        if path.parents[2].name != "transfer"
+    ]
     newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
     if newest is None:
         raise UserError(
             f"no best.ckpt of a run in {output_dir}: train first (make plain), or name"
-            " a checkpoint with --ckpt-path"
+            f" a checkpoint with {option}"
         )
     return newest
 
@@ -39,21 +50,55 @@ def read_model(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is damaged, or something is missing or wrong in it.
     """
+    return read_verified(path, ARGUMENTS, AutoEncoder, "a lesson")
+
+
+def read_classifier(path: Path) -> dict[str, Any]:
+    """Return a checkpoint of the lesson transfer, verified as `read_model` does.
+
+    Raises:
+        CheckpointError: the file is damaged, or something is missing or wrong in it.
+    """
+    return read_verified(
+        path, {"backbone": BACKBONES, **ARGUMENTS}, Classifier, "the lesson transfer"
+    )
+
+
+def read_verified(
+    path: Path,
+    expected_arguments: Mapping[str, tuple[type | str, ...]],
+    model_class: Callable[..., nn.Module],
+    writer: str,
+) -> dict[str, Any]:
+    """Return a checkpoint, once its weights fit the model that its arguments make.
+
+    Args:
+        path: the file.
+        expected_arguments: the types that each hyper-parameter may have, or its values.
+        model_class: takes all of these arguments but the last, the learning rate.
+        writer: who writes such checkpoints, for the error.
+
+    Raises:
+        CheckpointError: the file is damaged, or something is missing or wrong in it.
+    """
     checkpoint = read_checkpoint(path)
-    hint = "take a checkpoint that a lesson wrote"
+    hint = f"take a checkpoint that {writer} wrote"
     arguments = checkpoint.get("hyper_parameters")
     if not isinstance(arguments, dict):
         raise CheckpointError(f"{path} has no hyper_parameters: {hint}")
-    for name, kinds in ARGUMENTS.items():
+    for name, kinds in expected_arguments.items():
         value: Any = arguments.get(name)
         # Wider layers than 2**24 fit in no memory, not even as shapes.
-        if type(value) not in kinds or not 0 < value < 2**24:
+        named = isinstance(value, str) and value in kinds
+        if not named and (type(value) not in kinds or not 0 < value < 2**24):
             raise CheckpointError(
                 f"{path} has {value} as {name} in hyper_parameters: {hint}"
             )
     if any(str(name).startswith("_") for name in arguments):  # names a class to build
         raise CheckpointError(f"{path} was written by a LightningCLI: {hint}")
-    checkpoint["hyper_parameters"] = {name: arguments[name] for name in ARGUMENTS}
+    checkpoint["hyper_parameters"] = {
+        name: arguments[name] for name in expected_arguments
+    }
     version = checkpoint.get("pytorch-lightning_version")
     if not re.fullmatch(r"\d+(\.\d+)+((rc|\.dev|\.?post)\d+)?", str(version)):
         raise CheckpointError(
@@ -64,9 +109,8 @@ def read_model(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} has {step} as global_step: {hint}")
     weights = checkpoint["state_dict"]
     with torch.device("meta"):  # shapes only, whatever size the file claims
-        expected = AutoEncoder(
-            arguments["hidden_dim"], arguments["latent_dim"]
-        ).state_dict()
+        *sizes, _ = checkpoint["hyper_parameters"].values()
+        expected = model_class(*sizes).state_dict()
     shapes = (
         {name: state[name].shape for name in state} for state in (weights, expected)
     )

@@ -16,6 +16,7 @@ from PIL import Image
 
 from shared.command import config_class
 from shared.config import Parser, TrainConfig
+from shared.options.cli import CliConfig
 from tests.commands import ROOT
 from tests.test_makefile import make
 from tests.test_mirror import tags
@@ -64,7 +65,7 @@ def test_every_command_is_known() -> None:
     }
     with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
     assert len(with_python) == 12
-    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | with_python
+    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | {*CLI} | with_python
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
@@ -207,6 +208,11 @@ TINY = {
         "--devices=2",
         "--batch-size=32",
     ],
+    'make compare LESSON=transfer ARGS="--backbone resnet18 --weights none"': [
+        "--backbone=resnet18",
+        "--weights=none",
+        "--batch-size=8",
+    ],
     "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
     'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
         "--overfit-batches=1"
@@ -218,7 +224,31 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if "LESSON=" in name])
+CLI = [
+    'make plain LESSON=cli ARGS="fit --trainer.max_epochs 1 --print_config" > run.yaml',
+    'make lightning LESSON=cli ARGS="fit --config run.yaml"',
+    'make compare LESSON=cli ARGS="fit --model.hidden_dim 32"',
+]
+
+
+@pytest.mark.slow
+@needs_venv
+def test_the_commands_of_the_lesson_cli(small: TrainConfig) -> None:
+    file = small.data_dir.with_name("run.yaml")
+    _, *options = CliConfig(**vars(small)).to_arguments()
+    for command in CLI:
+        _, target, lesson, arguments, *_ = shlex.split(command)
+        arguments = arguments.replace("run.yaml", str(file))
+        process = make(ROOT, target, lesson, " ".join([arguments, *options]))
+        assert process.returncode == 0, process.stderr
+        if command.endswith("> run.yaml"):
+            file.write_text(process.stdout)
+    assert process.stdout.endswith("same\n")
+
+
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if "LESSON=" in name and name not in CLI]
+)
 def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
     _, target, lesson, *arguments = shlex.split(command.replace(" DEVICES=2", ""))
     half = "lightning" if target == "lightning" else "plain_pytorch"
@@ -250,6 +280,9 @@ def test_a_command_works(small: TrainConfig, command: str) -> None:
 EVALUATE = [
     "make plain LESSON=evaluate",
     'make lightning LESSON=evaluate ARGS="--image my_digit.jpg"',
+    "make plain LESSON=transfer",
+    'make lightning LESSON=transfer ARGS="--unfreeze-backbone-at-epoch 1'
+    ' --predict my_digit.png"',
 ]
 
 
@@ -262,10 +295,14 @@ def test_a_command_after_a_training_works(small: TrainConfig, command: str) -> N
     image = small.output_dir / "my_digit.jpg"
     Image.new("L", (40, 60), 255).save(image)
     arguments = [f"--output-dir={small.output_dir}", "--accelerator=cpu"]
+    if "LESSON=transfer" in command:
+        arguments.append("--limit-train-batches=2")
     if "--image" in command:
         arguments.append(f"--image={image}")
-    half = command.split()[1]
-    process = make(ROOT, half, "LESSON=evaluate", f"ARGS={' '.join(arguments)}")
+    if "--predict" in command:
+        arguments += ["--unfreeze-backbone-at-epoch=1", f"--predict={image}"]
+    _, half, lesson, *_ = command.split()
+    process = make(ROOT, half, lesson, f"ARGS={' '.join(arguments)}")
     assert process.returncode == 0, process.stderr
     assert "test loss" in process.stdout
 

@@ -3,10 +3,13 @@
 import gzip
 import hashlib
 import multiprocessing
+import pickle
 import socket
 import struct
+import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +19,7 @@ import torch
 import torchvision
 
 from shared import files
-from shared.datasets import load, load_5k, prepare, resolve_auto
+from shared.datasets import CLASSES, load, load_5k, prepare, resolve_auto
 from shared.errors import UserError
 from shared.files import DIGESTS, fetch, find_problems
 
@@ -51,22 +54,28 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         digest = hashlib.md5(archive.read_bytes()).hexdigest()
         resources.append((archive.name, digest))
 
+    with serve(folder) as url:
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
+        monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+        yield url
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder, and note what is asked for."""
+
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, _format: str, *arguments: object) -> None:
             requests.append(str(arguments[0]))
-
-    requests.clear()
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
             """Say nothing: torchvision hangs up on the answer to its first question."""
 
+    requests.clear()
     server = Server(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    yield url
+    yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
 
@@ -226,7 +235,65 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         fetch("mnist", tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("name", DIGESTS)
+@pytest.fixture
+def cifar10_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serve six batches of ten random images as CIFAR-10, and expect them."""
+    batches = tmp_path / "server" / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for name in DIGESTS["cifar10"]:
+        images = torch.randint(256, (10, 3072), generator=generator)
+        batch = {"data": images.to(torch.uint8).numpy(), "labels": [*range(10)]}
+        if "meta" in name:
+            batch = {"label_names": [*CLASSES["cifar10"]]}
+        path = batches.parent / name
+        path.write_bytes(pickle.dumps(batch))
+        digest = hashlib.md5(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(DIGESTS["cifar10"], name, digest)
+    archive = tmp_path / "server" / "cifar.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(batches, batches.name)
+    theirs = torchvision.datasets.CIFAR10
+    digests = {Path(name).name: digest for name, digest in DIGESTS["cifar10"].items()}
+    for part in ("train_list", "test_list"):
+        files = [[name, digests[name]] for name, _ in getattr(theirs, part)]
+        monkeypatch.setattr(theirs, part, files)
+    meta = {**theirs.meta, "md5": digests["batches.meta"]}
+    monkeypatch.setattr(theirs, "meta", meta)
+    digest = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(theirs, "tgz_md5", digest)
+    with serve(archive.parent) as url:
+        monkeypatch.setattr(theirs, "url", f"{url}{archive.name}")
+        yield
+
+
+@pytest.mark.usefixtures("cifar10_server")
+def test_cifar10_is_fetched_and_read_as_torchvision_reads_it(tmp_path: Path) -> None:
+    prepare("cifar10", tmp_path)
+    for train, count in ((True, 50), (False, 10)):
+        ours = load("cifar10", tmp_path, train)
+        theirs = torchvision.datasets.CIFAR10(tmp_path, train)
+        assert ours.pixels.shape == (count, 3, 32, 32)
+        assert ours.labels.tolist() == theirs.targets
+        assert ours.pixels.permute(0, 2, 3, 1).numpy().tolist() == theirs.data.tolist()
+    assert [*theirs.class_to_idx] == [*CLASSES["cifar10"]]
+    batch = tmp_path / "cifar-10-batches-py" / "test_batch"
+    batch.write_bytes(b"cos\nsystem\n(S'touch run'\ntR.")
+    with pytest.raises(UserError, match="test_batch is damaged"):
+        load("cifar10", tmp_path, train=False)
+
+
+def test_cifar10_s_files_are_all_checked() -> None:
+    theirs = torchvision.datasets.CIFAR10
+    meta = [theirs.meta["filename"], theirs.meta["md5"]]
+    expected = {
+        f"{theirs.base_folder}/{name}": digest
+        for name, digest in [*theirs.train_list, *theirs.test_list, meta]
+    }
+    assert expected == DIGESTS["cifar10"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_torchvision_s_files_are_all_checked(name: str) -> None:
     classes = {
         "mnist": torchvision.datasets.MNIST,

@@ -16,7 +16,7 @@ from torch import Tensor
 from shared.data import ImageDataset
 from shared.datasets import Images, load_5k
 from shared.errors import UserError
-from shared.picture_file import UNKNOWN, read_image
+from shared.picture_file import UNKNOWN, read_image, read_images
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -167,3 +167,17 @@ def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
         read_image(tmp_path / "missing.png")
     with pytest.raises(UserError, match="is no file"):
         read_image(tmp_path)
+
+
+def test_a_photo_is_the_middle_of_it_in_colors(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (64, 32), (255, 0, 0))
+    photo.paste((0, 255, 51), (16, 0, 48, 32))
+    photo.save(tmp_path / "photo.png")
+    Image.new("L", (100, 100), 51).save(tmp_path / "gray.png")
+    paths = [tmp_path / "photo.png", tmp_path / "gray.png"]
+    (first, _), (second, labels) = read_images(paths, "cifar10")
+    assert first.shape == second.shape == (1, 3, 32, 32)
+    assert labels.tolist() == [UNKNOWN]
+    green = torch.tensor([-1.0, 1.0, -0.6]).view(3, 1, 1)
+    assert torch.allclose(first[0], green.expand(3, 32, 32))
+    assert torch.allclose(second, torch.tensor(-0.6))

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from shared.backbones import Classifier
 from shared.checkpoint import CheckpointError, write_checkpoint
 from shared.errors import UserError
 from shared.model import AutoEncoder
-from shared.trained import newest_best, read_model
+from shared.trained import newest_best, read_classifier, read_model
 
 
 def test_the_newest_of_both_halves_and_all_lessons(tmp_path: Path) -> None:
@@ -93,3 +94,33 @@ def test_what_makes_no_model_is_one_line(
         read_model(path)
     assert str(error.value).startswith(f"{path} ")
     assert "\n" not in str(error.value)
+
+
+def test_a_classifier_is_no_autoencoder(tmp_path: Path) -> None:
+    runs = ["lightning/train/version_0", "plain_pytorch/transfer/version_0"]
+    for age, run in enumerate(runs):
+        path = tmp_path / run / "checkpoints" / "best.ckpt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (age, age))
+    assert newest_best(tmp_path) == tmp_path / runs[0] / "checkpoints" / "best.ckpt"
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", 18, None, "encoder"])
+def test_a_classifier_of_an_unknown_backbone_is_refused(
+    tmp_path: Path, backbone: Any
+) -> None:
+    arguments = {"backbone": backbone, "hidden_dim": 8, "latent_dim": 3}
+    checkpoint = {
+        "pytorch-lightning_version": "2.6.6",
+        "global_step": 12,
+        "state_dict": Classifier("encoder", 8, 3).state_dict(),
+        "hyper_parameters": {**arguments, "learning_rate": 0.1},
+    }
+    write_checkpoint(tmp_path / "best.ckpt", checkpoint)
+    if backbone == "encoder":
+        read = read_classifier(tmp_path / "best.ckpt")
+        assert read["hyper_parameters"] == checkpoint["hyper_parameters"]
+    else:
+        with pytest.raises(CheckpointError, match=f"has {backbone} as backbone"):
+            read_classifier(tmp_path / "best.ckpt")

@@ -1,0 +1,265 @@
+"""Set everything from outside, with LightningCLI, on the command line and in YAML.
+
+    python -m lightning.cli fit --trainer.max_epochs 1 --print_config > run.yaml
+    python -m lightning.cli fit --config run.yaml --model.hidden_dim 32
+    python -m lightning.cli test --ckpt_path best.ckpt
+
+`make diff LESSON=cli` shows this file beside plain_pytorch/cli.py, which does the same.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import (
+    BasePredictionWriter,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning.evaluate import LitPredictor
+from lightning.train import AtomicCheckpointIO, LitMNIST
+from shared.command import one_line_errors, report_cli
+from shared.config import (
+    LOG_EVERY_N_STEPS,
+    Config,
+    Count,
+    LearningRate,
+    Seed,
+    Threads,
+    Workers,
+    plain,
+    reword,
+)
+from shared.errors import UsageError
+from shared.options.cli import KEYS, CliConfig, read_given
+from shared.predictions import join, write_predictions
+from shared.run_dir import say_what_is_saved
+from shared.signals import exit_on_signals
+
+DATA_DIR = Config().data_dir  # that of the environment, or data
+
+
+# 1. What can be set: the keys, their types and their defaults.
+class LitTrainer(pl.Trainer):
+    """The Trainer, all of whose arguments are keys; these have other types or defaults.
+
+    Its own types would let a key pass that the Trainer then refuses, and they make all
+    batches (1.0) of `limit_train_batches: 1`. What stands here is the text of --help.
+
+    Args:
+        accelerator: Where to compute; auto is cuda where there is a GPU, otherwise cpu.
+        max_epochs: How many times to go through the training images.
+        limit_train_batches: Train on this many batches an epoch instead of all.
+        limit_val_batches: Validate on this many batches instead of all.
+        limit_test_batches: Test on this many batches instead of all.
+        limit_predict_batches: Predict this many batches instead of all.
+        default_root_dir: Folder for runs: each makes a new lightning/cli/version_N.
+        options: All others of the Trainer.
+    """
+
+    def __init__(  # [trainer]
+        self,
+        accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+        max_epochs: Count = 3,
+        limit_train_batches: Count | None = None,
+        limit_val_batches: Count | None = None,
+        limit_test_batches: Count | None = None,
+        limit_predict_batches: Count | None = None,
+        default_root_dir: Path = Path("output"),
+        **options: Any,
+    ) -> None:
+        on_gpu = Config(accelerator=accelerator).use_cuda
+        super().__init__(
+            accelerator="cuda" if on_gpu else "cpu",  # [device]
+            deterministic=on_gpu,  # [deterministic]
+            max_epochs=max_epochs,  # [epochs]
+            limit_train_batches=limit_train_batches,  # [limit]
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            default_root_dir=default_root_dir,
+            log_every_n_steps=LOG_EVERY_N_STEPS,
+            logger=TensorBoardLogger(  # [log]
+                default_root_dir / "lightning", name="cli", default_hp_metric=False
+            ),
+            plugins=[AtomicCheckpointIO()],  # [checkpoint]
+            **options,
+        )
+
+
+class LitModel(LitPredictor):
+    """The model, whose arguments are keys."""
+
+    def __init__(  # [model]
+        self,
+        hidden_dim: Count = 64,
+        latent_dim: Count = 3,
+        learning_rate: LearningRate = 1e-3,
+    ) -> None:
+        # [hparams] A checkpoint can hold an int, but no Count.
+        hidden_dim, latent_dim = plain(hidden_dim), plain(latent_dim)
+        learning_rate = plain(learning_rate)
+        super().__init__(hidden_dim, latent_dim, learning_rate)
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.state.fn == "validate":  # [log] at the step of the checkpoint
+            self.log("step", float(self.trained_steps))
+
+
+class LitData(LitMNIST):
+    """The data, whose arguments are keys.
+
+    Args:
+        dataset: Images to learn; auto is mnist where it can be had, otherwise mnist-5k.
+        data_dir: Folder of the images.
+        batch_size: Images a step.
+        num_workers: Processes that load images beside the main one.
+        seed: That of `seed_everything`: the order of the images.
+    """
+
+    def __init__(  # [data]
+        self,
+        dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto",
+        data_dir: Path = DATA_DIR,
+        batch_size: Count = 64,
+        num_workers: Workers = 0,
+        seed: Seed = 42,
+    ) -> None:
+        super().__init__(
+            Config(
+                dataset=dataset,
+                data_dir=data_dir,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                seed=seed,
+            )
+        )
+
+
+# 2. How it is set: by defaults, then by files and options in the order they are given.
+class Parser(LightningArgumentParser):
+    """A parser that takes no abbreviations, and says what is wrong in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        # [typos] Otherwise --trainer.max_epoch would be taken for max_epochs.
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        # [errors] jsonargparse says it in many lines. [yaml] It also reads the files.
+        raise UsageError(f"{reword(message)} (see --help)") from ex
+
+    def dump(self, namespace: Namespace, *args: Any, **options: Any) -> str:
+        # [paths] Absolute ones: a stored configuration is read from other folders, too.
+        namespace = namespace.clone()
+        for key in ("trainer.default_root_dir", "data.data_dir", "ckpt_path"):
+            if namespace.get(key):
+                namespace[key] = type(namespace[key])(Path(namespace[key]).absolute())
+        return super().dump(namespace, *args, **options)
+
+
+class LitCLI(LightningCLI):
+    """Builds trainer, model and data from their keys, and calls trainer.fit and so on.
+
+    With --ckpt_path, the model is that of the checkpoint, whatever its keys say.
+    """
+
+    # Nothing to write: --config, --print_config, a callback that stores the
+    # configuration beside the results [store], fit, validate and so on [subcommands].
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed_everything", type=Seed, default=42)  # [seed]
+        parser.add_argument("--threads", type=Threads, default=1)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--config: {error}") from error
+        options = self.config[self.config.subcommand]
+        # [errors] jsonargparse lets these two pass, and drops the value.
+        for file in options.config or []:
+            tree = yaml.safe_load(Path(str(file)).read_text())
+            for section in ("trainer", "model", "data"):  # or the name of a file
+                if not isinstance(tree.get(section, {}), dict | str):
+                    raise UsageError(f"--config {file}: there are no keys in {section}")
+        for key, default in CliConfig().by_key().items():
+            if default is not None and options.get(key) is None:
+                raise UsageError(f"--{key} cannot be null")
+        path = None if options.ckpt_path is None else Path(options.ckpt_path)
+        read_given(self.config.subcommand, path, options.trainer.max_epochs)  # [resume]
+
+    def before_instantiate_classes(self) -> None:
+        torch.set_num_threads(self.config[self.subcommand].threads)  # [threads]
+
+    def instantiate_trainer(self, **options: Any) -> pl.Trainer:
+        try:
+            return super().instantiate_trainer(**options)
+        except (MisconfigurationException, ValueError) as error:
+            raise UsageError(f"trainer: {error}") from error
+
+
+# 3. How to do it: train, from the start or a checkpoint; validate, test or predict.
+# Nothing to write but what comes of a prediction. The Trainer calls prepare_data
+# [download], set_epoch [shuffle], train() and eval() [mode], and for every batch
+# [zero_grad], [backward] and [step]; self.log is the [mean]; the model's steps see that
+# losses are [finite].
+class PredictionWriter(BasePredictionWriter):
+    """Writes what predict_step has returned: the CLI itself drops it."""
+
+    def write_on_epoch_end(
+        self, trainer: pl.Trainer, model: Any, predictions: Any, batch_indices: Any
+    ) -> None:
+        run_dir, dataset = Path(str(trainer.log_dir)), trainer.datamodule.dataset_name
+        with SummaryWriter(run_dir) as writer:
+            write_predictions(
+                join(predictions), run_dir, writer, model.trained_steps, dataset
+            )
+
+
+class SayWhatIsSaved(pl.Callback):
+    """Says which files a run leaves that ends early."""
+
+    def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
+        say_what_is_saved(Path(str(trainer.log_dir)))
+
+
+# 4. Do it.
+def main() -> None:
+    """Do what the subcommand says, and store the configuration beside the results."""
+    cli = LitCLI(
+        LitModel,
+        LitData,
+        trainer_class=LitTrainer,
+        trainer_defaults={
+            "devices": 1,
+            "callbacks": [
+                TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+                ModelCheckpoint(filename="best", monitor="val_loss"),  # [checkpoint]
+                ModelCheckpoint(filename="last"),
+                PredictionWriter("epoch"),
+                SayWhatIsSaved(),
+            ],
+        },
+        parser_class=Parser,
+        auto_configure_optimizers=False,  # the model does, with its learning_rate
+        load_from_checkpoint_support=False,  # [hparams] stored as numbers only
+    )
+    best = cli.trainer.checkpoint_callback.best_model_score
+    losses = {} if best is None else {"best val_loss": best.item()}
+    report_cli("lightning", str(cli.subcommand), Path(str(cli.trainer.log_dir)), losses)
+
+
+if __name__ == "__main__":
+    exit_on_signals()
+    with one_line_errors(KEYS):
+        main()

@@ -1,0 +1,107 @@
+"""The options of the lesson `cli`, and the keys under which both halves have them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.checkpoint import CheckpointError
+from shared.config import Count, TrainConfig
+from shared.errors import UsageError
+from shared.lightning_format import from_loops
+from shared.trained import read_model
+
+KEYS = {
+    "seed": "seed_everything",
+    "threads": "threads",
+    "accelerator": "trainer.accelerator",
+    "max_epochs": "trainer.max_epochs",
+    "limit_train_batches": "trainer.limit_train_batches",
+    "limit_val_batches": "trainer.limit_val_batches",
+    "limit_test_batches": "trainer.limit_test_batches",
+    "limit_predict_batches": "trainer.limit_predict_batches",
+    "output_dir": "trainer.default_root_dir",
+    "hidden_dim": "model.hidden_dim",
+    "latent_dim": "model.latent_dim",
+    "learning_rate": "model.learning_rate",
+    "dataset": "data.dataset",
+    "data_dir": "data.data_dir",
+    "batch_size": "data.batch_size",
+    "num_workers": "data.num_workers",
+    "ckpt_path": "ckpt_path",
+}
+"""The name of a field, and its key in a YAML file and on the command line."""
+
+
+@dataclass(frozen=True)
+class CliConfig(TrainConfig):
+    """A run that is described by keys with sections, as those of LightningCLI."""
+
+    subcommand: Literal["fit", "validate", "test", "predict"] = "fit"
+    """What to do."""
+    limit_predict_batches: Count | None = None
+    """Predict this many batches instead of all."""
+    ckpt_path: Path | None = None
+    """Checkpoint to go on from, or to validate, test or predict with."""
+
+    def by_key(self) -> dict[str, Any]:
+        """Return all values but the subcommand by their keys, as YAML can hold them."""
+        values = {key: getattr(self, name) for name, key in KEYS.items()}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+    def to_arguments(self) -> list[str]:
+        """Return the command line that gives this configuration."""
+        given = {
+            key: value for key, value in self.by_key().items() if value is not None
+        }
+        return [self.subcommand, *(f"--{key}={value}" for key, value in given.items())]
+
+
+def read_given(
+    subcommand: str, ckpt_path: Path | None, max_epochs: int
+) -> dict[str, Any] | None:
+    """Return the checkpoint that a subcommand is given; only `fit` may have none.
+
+    A Trainer would test and predict with random weights then, without a word.
+
+    Raises:
+        UsageError: there has to be one.
+        CheckpointError: it cannot be used, or not to go on from.
+    """
+    if ckpt_path is None:
+        if subcommand == "fit":
+            return None
+        raise UsageError(f"--ckpt_path is missing: name the checkpoint to {subcommand}")
+    checkpoint = read_model(ckpt_path)
+    if subcommand == "fit":
+        require_end_of_epoch(checkpoint, ckpt_path, max_epochs)
+    return checkpoint
+
+
+def require_end_of_epoch(
+    checkpoint: dict[str, Any], path: Path, max_epochs: int
+) -> None:
+    """See that a checkpoint is of this lesson's training, with some of it left to do.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    try:
+        position = from_loops(checkpoint["loops"])
+        (state,) = checkpoint["optimizer_states"]
+        (group,) = state["param_groups"]
+        if "betas" not in group or checkpoint.get("lr_schedulers"):
+            raise ValueError("another optimizer, or a schedule")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be resumed from ({error}): take one that the lesson cli"
+            " wrote"
+        ) from error
+    if position.batch_idx:
+        raise CheckpointError(
+            f"{path} is of the middle of an epoch: the lesson checkpoint resumes it"
+        )
+    if position.epoch >= max_epochs:
+        raise CheckpointError(
+            f"{path} has all of its {position.epoch} epochs: give more than"
+            f" --trainer.max_epochs {max_epochs}"
+        )
