@@ -21,19 +21,24 @@ def data(small: TrainConfig) -> MNISTData:
     return data
 
 
-def test_batches_are_as_torchvision_makes_each_image(mnist_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("train", "size"),
+    [pytest.param(True, 60_000, marks=pytest.mark.slow), (False, 10_000)],
+)
+def test_batches_are_as_torchvision_makes_each_image(
+    mnist_dir: Path, train: bool, size: int
+) -> None:
     to_tensor = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
     )
-    for train, size in ((True, 60_000), (False, 10_000)):
-        theirs = datasets.MNIST(mnist_dir, train=train, transform=to_tensor)
-        ours = ImageDataset(load("mnist", mnist_dir, train))
-        assert len(ours) == len(theirs) == size
-        for start in range(0, size, 1000):
-            indices = range(start, start + 1000)
-            images, labels = ours.__getitems__(indices)
-            assert torch.equal(images, torch.stack([theirs[i][0] for i in indices]))
-            assert labels.tolist() == [theirs[i][1] for i in indices]
+    theirs = datasets.MNIST(mnist_dir, train=train, transform=to_tensor)
+    ours = ImageDataset(load("mnist", mnist_dir, train))
+    assert len(ours) == len(theirs) == size
+    for start in range(0, size, 1000):
+        indices = range(start, start + 1000)
+        images, labels = ours.__getitems__(indices)
+        assert torch.equal(images, torch.stack([theirs[i][0] for i in indices]))
+        assert labels.tolist() == [theirs[i][1] for i in indices]
 
 
 def test_every_pixel_value_is_as_torchvision_makes_it() -> None:
