@@ -24,7 +24,13 @@ from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_avg_fn, get_swa_
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare
+from plain_pytorch.train import (
+    PlainAutoEncoder,
+    evaluate,
+    log_metric,
+    make_checkpoint,
+    prepare,
+)
 from shared.averaging import get_mean_avg_fn
 from shared.checkpoint import (
     load_weights,
@@ -35,7 +41,6 @@ from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import MNISTData
 from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.callbacks import CallbacksConfig
 from shared.pictures import reconstruction_grid
 
@@ -148,16 +153,10 @@ def fit(
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": kept.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
-                "lr_schedulers": [scheduler.state_dict()] if scheduler else [],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
+            checkpoint["state_dict"] = kept.state_dict()
+            checkpoint["lr_schedulers"] = [scheduler.state_dict()] if scheduler else []
             if is_validated:  # [average] a resumed run needs both
                 checkpoint["current_model_state"] = model.state_dict()
                 checkpoint["averaging_state"] = {"n_averaged": averaged.n_averaged}

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from plain_pytorch.evaluate import PlainPredictor, predict
-from plain_pytorch.train import evaluate, log_metric, prepare
+from plain_pytorch.train import evaluate, log_metric, make_checkpoint, prepare
 from shared.checkpoint import load_weights, write_checkpoint, write_whole
 from shared.command import report_cli, run
 from shared.config import (
@@ -40,7 +40,7 @@ from shared.config import (
 )
 from shared.data import MNISTData
 from shared.errors import UsageError, require_finite
-from shared.lightning_format import LIGHTNING_VERSION, Position, from_loops, to_loops
+from shared.lightning_format import Position, from_loops, to_loops
 from shared.options.cli import KEYS, CliConfig, read_given
 from shared.predictions import write_predictions
 
@@ -232,17 +232,13 @@ def fit(
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "loops": to_loops(Position(epoch + 1, 0, global_step)),  # [resume]
-                "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
+            position = Position(epoch + 1, 0, global_step)
+            checkpoint |= {  # [resume]
+                "loops": to_loops(position),
                 "lr_schedulers": [],
                 "callbacks": {},
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
             }
             if val_loss < best_val_loss:
                 best_val_loss = val_loss

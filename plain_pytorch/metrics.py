@@ -21,13 +21,12 @@ from torchmetrics import MeanMetric, RunningMean
 from torchmetrics.image import PeakSignalNoiseRatio
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate, prepare
+from plain_pytorch.train import PlainAutoEncoder, evaluate, make_checkpoint, prepare
 from shared import summaries
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.metrics import MetricsConfig
 
 # [csv] In the order of CSVLogger, which writes the file anew when a name is new to it.
@@ -133,15 +132,8 @@ def fit(
             train_metrics = {"train_loss_epoch": model.train_loss.compute().item()}
             loggers.log_metrics(train_metrics, step, epoch)
             bar.set_postfix({**train_metrics, **val_metrics})
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)

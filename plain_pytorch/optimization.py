@@ -18,13 +18,19 @@ from torch.optim import LBFGS, Adam, Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare, test
+from plain_pytorch.train import (
+    PlainAutoEncoder,
+    evaluate,
+    log_metric,
+    make_checkpoint,
+    prepare,
+    test,
+)
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.optimization import OptimizationConfig
 
 
@@ -144,15 +150,9 @@ def fit(
             log_metric(writer, "val_loss", val_loss, log_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, log_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": model.state_dict(),
-                "optimizer_states": [one.state_dict() for one in optimizers],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizers[0], data, epoch, global_step)
+            checkpoint["optimizer_states"] = [one.state_dict() for one in optimizers]
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)

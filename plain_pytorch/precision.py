@@ -20,13 +20,12 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, log_metric, prepare
+from plain_pytorch.train import PlainAutoEncoder, log_metric, make_checkpoint, prepare
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.precision import PrecisionConfig
 
 
@@ -106,15 +105,8 @@ def fit(
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
             if scaler.is_enabled():
                 checkpoint["MixedPrecision"] = scaler.state_dict()  # [scale]
             if val_loss < best_val_loss:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,15 +116,8 @@ def fit(
             log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
@@ -137,6 +131,25 @@ def log_metric(
     """Write one point of a curve, and the epoch it belongs to, as Lightning does."""
     writer.add_scalar(tag, value, step)
     writer.add_scalar("epoch", epoch, step)
+
+
+def make_checkpoint(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: MNISTData,
+    epoch: int,
+    step: int,
+) -> dict[str, Any]:
+    """Return what a checkpoint holds, `step` steps after the start."""
+    return {
+        "pytorch-lightning_version": LIGHTNING_VERSION,
+        "epoch": epoch,
+        "global_step": step,
+        "state_dict": model.state_dict(),
+        "optimizer_states": [optimizer.state_dict()],
+        "hyper_parameters": model.hparams,
+        "dataset": data.dataset_name,
+    }
 
 
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.

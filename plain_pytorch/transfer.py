@@ -20,14 +20,19 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.classification import MulticlassAccuracy
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate, log_metric, prepare
+from plain_pytorch.train import (
+    PlainAutoEncoder,
+    evaluate,
+    log_metric,
+    make_checkpoint,
+    prepare,
+)
 from shared.backbones import Classifier, batch_norms, flat, load_resnet18
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, report_classifier, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, MNISTData
 from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.transfer import TransferConfig
 from shared.picture_file import read_images
 
@@ -153,15 +158,8 @@ def fit(
             writer.add_scalar("val_accuracy", val_accuracy, global_step - 1)
             log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
             bar.set_postfix(val_loss=val_loss, val_accuracy=val_accuracy)
-            checkpoint = {  # [checkpoint] with the keys of Lightning's
-                "pytorch-lightning_version": LIGHTNING_VERSION,
-                "epoch": epoch,
-                "global_step": global_step,
-                "state_dict": model.state_dict(),
-                "optimizer_states": [optimizer.state_dict()],
-                "hyper_parameters": model.hparams,
-                "dataset": data.dataset_name,
-            }
+            # [checkpoint] with the keys of Lightning's
+            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
