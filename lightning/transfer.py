@@ -93,7 +93,7 @@ def load_backbone(model: LitClassifier, config: TransferConfig) -> None:
         return
     if config.weights != "none":
         load_resnet18(model.backbone, config.weights)
-    model.backbone.requires_grad_(False)  # [freeze] by hand: no LightningModule
+    model.backbone.requires_grad_(False)  # [freeze] by hand: it's no LightningModule
     model.backbone.eval()
 
 
