@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BackboneFinetuning
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
@@ -82,23 +82,19 @@ class LitClassifier(Classifier, pl.LightningModule):
         checkpoint["dataset"] = self.trainer.datamodule.dataset_name  # [checkpoint]
 
 
-def load_backbone(config: TransferConfig) -> nn.Module:
-    """Return what has learned before, frozen."""
-    sizes = config.hidden_dim, config.latent_dim
-    if config.backbone == "resnet18":
-        backbone = Classifier("resnet18", *sizes).backbone
-        if config.weights != "none":
-            load_resnet18(backbone, config.weights)
-        backbone.requires_grad_(False)  # [freeze] by hand: it's no LightningModule
-        return backbone.eval()
-    if config.weights == "none":
-        autoencoder = LitAutoEncoder(*sizes, config.learning_rate)
-    else:
+def load_backbone(model: LitClassifier, config: TransferConfig) -> None:
+    """Give the backbone what has been learned before, if anything, and freeze it."""
+    if config.weights != "none" and config.backbone == "encoder":
         autoencoder = LitAutoEncoder.load_from_checkpoint(  # [weights]
             config.weights, map_location="cpu", weights_only=True
         )
-    autoencoder.freeze()  # [freeze] requires_grad_(False) and eval() in one
-    return flat(autoencoder.encoder).eval()
+        autoencoder.freeze()  # [freeze] requires_grad_(False) and eval() in one
+        model.backbone = flat(autoencoder.encoder).eval()
+        return
+    if config.weights != "none":
+        load_resnet18(model.backbone, config.weights)
+    model.backbone.requires_grad_(False)  # [freeze] by hand: it's no LightningModule
+    model.backbone.eval()
 
 
 # 2. How to train: the head alone, then the backbone, too, in smaller steps.
@@ -131,7 +127,7 @@ def callbacks_for(config: TransferConfig) -> list[pl.Callback]:
     return [
         Finetuning(  # [groups] It adds one to the optimizer.
             config.unfreeze_backbone_at_epoch,
-            lambda_func=lambda epoch: 2,  # [rate]
+            # [rate] By default it doubles in every epoch, up to the head's.
             backbone_initial_ratio_lr=config.backbone_initial_ratio_lr,
             train_bn=config.train_bn,  # [batch_norm]
         )
@@ -157,7 +153,7 @@ def main(config: TransferConfig, run_dir: Path) -> None:
     if best is None:
         # [mode] A Trainer asks whether layers in evaluation mode are meant: they are.
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
-        model.backbone = load_backbone(config)
+        load_backbone(model, config)
         trainer.fit(model, datamodule=data)
         best = run_dir / "checkpoints" / "best.ckpt"
         best_val_loss = trainer.checkpoint_callback.best_model_score.item()

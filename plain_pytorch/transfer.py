@@ -85,22 +85,20 @@ class PlainClassifier(Classifier):
         )
 
 
-def load_backbone(config: TransferConfig) -> nn.Module:
-    """Return what has learned before, frozen."""
-    sizes = config.hidden_dim, config.latent_dim
-    if config.backbone == "resnet18":
-        backbone = Classifier("resnet18", *sizes).backbone
-        if config.weights != "none":
-            load_resnet18(backbone, config.weights)
-    else:
-        autoencoder = PlainAutoEncoder(*sizes, config.learning_rate)
-        if config.weights != "none":
-            path = Path(config.weights)
-            load_weights(autoencoder, read_checkpoint(path), path)  # [weights]
-        backbone = flat(autoencoder.encoder)
-    backbone.requires_grad_(False)  # [freeze] No gradients, so no steps.
-    backbone.eval()  # [freeze] Nor does batch normalization follow the new images.
-    return backbone
+def load_backbone(model: PlainClassifier, config: TransferConfig) -> None:
+    """Give the backbone what has been learned before, if anything, and freeze it."""
+    if config.weights != "none" and config.backbone == "encoder":
+        autoencoder = PlainAutoEncoder(
+            config.hidden_dim, config.latent_dim, config.learning_rate
+        )
+        path = Path(config.weights)
+        load_weights(autoencoder, read_checkpoint(path), path)  # [weights]
+        model.backbone = flat(autoencoder.encoder)
+    elif config.weights != "none":
+        load_resnet18(model.backbone, config.weights)
+    model.backbone.requires_grad_(False)  # [freeze] No gradients, so no steps.
+    # [freeze] Nor does batch normalization follow the new images.
+    model.backbone.eval()
 
 
 # 2. How to train: the head alone, then the backbone, too, in smaller steps.
@@ -112,6 +110,7 @@ def fit(
     train_loader, val_loader = prepare(model, data, config)
     optimizer = model.configure_optimizers()
     frozen: list[nn.Module] = [model.backbone]
+    unfreeze_at = config.unfreeze_backbone_at_epoch
     limit = config.limit_train_batches  # [limit]
     num_batches = min(limit, len(train_loader)) if limit else len(train_loader)
     global_step, best_val_loss = 0, inf
@@ -120,9 +119,9 @@ def fit(
         tqdm(total=num_batches) as bar,  # [progress]
     ):
         for epoch in range(config.max_epochs):  # [epochs]
-            if epoch == config.unfreeze_backbone_at_epoch:
+            if epoch == unfreeze_at:
                 frozen = unfreeze(model, optimizer, config)
-            elif len(optimizer.param_groups) == 2:  # [rate]
+            elif unfreeze_at is not None and epoch > unfreeze_at:  # [rate]
                 head, backbone = optimizer.param_groups
                 backbone["lr"] = min(2 * backbone["lr"], head["lr"])
             train_loader.sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
@@ -225,7 +224,7 @@ def main(config: TransferConfig, run_dir: Path) -> None:
     data = MNISTData(config)
     best, global_step, best_val_loss = config.ckpt_path, 0, None
     if best is None:
-        model.backbone = load_backbone(config)
+        load_backbone(model, config)
         global_step, best_val_loss = fit(model, data, config, run_dir)
         best = run_dir / "checkpoints" / "best.ckpt"
     else:

@@ -8,10 +8,18 @@ from shared.files import network_timeout
 from shared.model import AutoEncoder
 
 BACKBONES = ("encoder", "resnet18")
+WAY_OUT = (
+    "name a file of torchvision's weights with --weights, or begin at random ones with"
+    " --weights none"
+)
 
 
 class ResNet18(nn.Module):
-    """torchvision's ResNet-18 without its last layer: 512 features of an image."""
+    """torchvision's ResNet-18 without its last layer: 512 features of an image.
+
+    The images are not enlarged to the 224 x 224 pixels with which it has learned on
+    ImageNet: they go in as they are, 28 x 28 or 32 x 32.
+    """
 
     mean: Tensor
     std: Tensor
@@ -93,13 +101,13 @@ def load_resnet18(backbone: nn.Module, weights: str) -> None:
         try:
             state = torch.load(weights, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes of the unpickler
-            raise UserError(f"{weights} {why_unreadable(error)}") from error
+            raise UserError(f"{weights} {why_unreadable(error)}; {WAY_OUT}") from error
     try:
         layers = {name: state[name] for name in state if not name.startswith("fc.")}
         backbone.resnet.load_state_dict(layers)  # type: ignore[operator, union-attr]
     except (TypeError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"{weights} has no weights of torchvision's resnet18"
+            f"{weights} has no weights of torchvision's resnet18; {WAY_OUT}"
         ) from error
 
 
@@ -119,8 +127,7 @@ def download_resnet18() -> dict[str, Tensor]:
     except Exception as error:  # the network, the disk, or a damaged file on it
         reason = str(error).strip("<>") or type(error).__name__
         raise UserError(
-            f"the weights of resnet18 cannot be had: {reason}; name a file of them with"
-            " --weights, or begin at random ones with --weights none"
+            f"the weights of resnet18 cannot be had: {reason}; {WAY_OUT}"
         ) from error
 
 

@@ -139,7 +139,7 @@ def report_classifier(
     for path, classes in zip(paths, probabilities, strict=True):
         likeliest = int(classes.argmax())
         name, probability = CLASSES[dataset][likeliest], classes[0, likeliest]
-        print(f"{path.name:20s}  {name} (probability {probability:.4f})")
+        print(f"{path!s:20s}  {name} (probability {probability:.4f})")
     print(f"test accuracy         {accuracy:.4f}")
 
 

@@ -28,7 +28,7 @@ def tiny(small: TrainConfig) -> TransferConfig:
     return TransferConfig(**{**vars(small), "max_epochs": 1})
 
 
-def write(path: Path, classifier: bool) -> Path:
+def write(path: Path, classifier: bool, **other: Any) -> Path:
     """Write a checkpoint of an untrained model, as the lessons do."""
     arguments = {"hidden_dim": 8, "latent_dim": 3, "learning_rate": 0.1}
     checkpoint = {
@@ -42,6 +42,7 @@ def write(path: Path, classifier: bool) -> Path:
     if classifier:
         checkpoint["state_dict"] = Classifier("encoder", 8, 3).state_dict()
         checkpoint["hyper_parameters"] = {"backbone": "encoder", **arguments}
+    checkpoint.update(other)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, path)
     return path
@@ -78,7 +79,7 @@ def test_both_halves_say_and_leave_the_same(tiny: TransferConfig) -> None:
     assert "site-packages" not in stderr  # no warning, from whichever library
     halves, table = stdout.split("\nThe runs are in ")
     plain, lightning = (
-        [line for line in said.splitlines() if line.startswith(("my.png", "test acc"))]
+        [line for line in said.splitlines() if line.startswith((str(image), "test a"))]
         for said in halves.split("--- ")[1:]
     )
     assert len(plain) == 3
@@ -114,6 +115,70 @@ def test_the_other_kind_of_checkpoint_is_refused(
     path = write(tmp_path / "best.ckpt", classifier)
     given: dict[str, Any] = {option: str(path) if option == "weights" else path}
     assert_refused(half, replace(tiny, **given), said)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("trained_on", "dataset"),
+    [
+        ("fashion-mnist", "mnist-5k"),
+        ("mnist", "fashion-mnist"),
+        ("mnist", "cifar10"),
+        (None, "cifar10"),  # written elsewhere: of what images, nobody knows
+    ],
+)
+def test_a_checkpoint_of_other_classes_is_refused(
+    tiny: TransferConfig, half: str, trained_on: str, dataset: Any, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "best.ckpt", True, dataset=trained_on)
+    config = replace(tiny, backbone="resnet18", dataset=dataset, ckpt_path=path)
+    said = rf"best\.ckpt is of {trained_on}, .* of {dataset}: leave out --dataset"
+    assert_refused(half, config, said)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "dataset", "taken"),
+    [
+        ("mnist", "mnist-5k", "mnist-5k"),
+        ("mnist-5k", "mnist", "mnist"),
+        ("fashion-mnist", "auto", "fashion-mnist"),
+        ("fashion-mnist", "fashion-mnist", "fashion-mnist"),
+        ("my own", "mnist-5k", "mnist-5k"),
+    ],
+)
+def test_a_checkpoint_of_the_same_classes_is_taken(
+    tiny: TransferConfig, trained_on: str, dataset: Any, taken: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "best.ckpt", True, dataset=trained_on)
+    config = replace(tiny, dataset=dataset, ckpt_path=path).resolved()
+    assert config.dataset == taken
+
+
+def test_the_checkpoint_says_the_backbone(tiny: TransferConfig, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "best.ckpt",
+        True,
+        state_dict=Classifier("resnet18", 8, 3).state_dict(),
+        hyper_parameters={
+            "backbone": "resnet18",
+            "hidden_dim": 8,
+            "latent_dim": 3,
+            "learning_rate": 0.1,
+        },
+        dataset="cifar10",
+    )
+    parser = Parser("program", TransferConfig)
+    config = parser.parse_config(["--dataset=cifar10", f"--ckpt-path={path}"])
+    assert config.resolved().backbone == "resnet18"
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_folder_of_weights_is_refused_with_a_way_out(
+    tiny: TransferConfig, half: str, tmp_path: Path
+) -> None:
+    config = replace(tiny, backbone="resnet18", weights=str(tmp_path))
+    said = "cannot be read: Is a directory; name a file .* with --weights"
+    assert_refused(half, config, said)
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jsonargparse.typing import restricted_number_type
 
 from shared.config import Count, LearningRate, TrainConfig
-from shared.errors import UsageError
+from shared.datasets import CLASSES
+from shared.errors import UsageError, UserError
 from shared.trained import newest_best, read_classifier, read_model
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
@@ -52,7 +53,9 @@ class TransferConfig(TrainConfig):
         reasons = {
             "--dataset cifar10 needs --backbone resnet18: an encoder knows images of 28"
             " x 28 gray pixels": (
-                self.dataset == "cifar10" and self.backbone == "encoder"
+                self.dataset == "cifar10"
+                and self.backbone == "encoder"
+                and not self.ckpt_path  # which says the backbone
             ),
             # A Trainer says nothing, and leaves the backbone as it is.
             f"--unfreeze-backbone-at-epoch {unfreeze} never comes: it must be below"
@@ -68,7 +71,8 @@ class TransferConfig(TrainConfig):
         That is the backbone, its sizes, and the data set unless it is given.
 
         Raises:
-            UserError: the checkpoint is missing, damaged, or of another model.
+            UserError: the checkpoint is missing, damaged, of another model, or tells
+                apart other classes than those of the data set.
         """
         checkpoint: Mapping[str, Any] = {"hyper_parameters": {}}
         config = self
@@ -82,4 +86,24 @@ class TransferConfig(TrainConfig):
             config = replace(self, weights=str(path))
         arguments = dict(checkpoint["hyper_parameters"])
         arguments.pop("learning_rate", None)
-        return replace(config, **arguments).with_dataset_of(checkpoint)
+        config = replace(config, **arguments).with_dataset_of(checkpoint)
+        if self.ckpt_path:
+            config.require_classes_of(checkpoint)
+        return config
+
+    def require_classes_of(self, checkpoint: Mapping[str, Any]) -> None:
+        """See that a classifier knows the images and the classes of the data set.
+
+        Raises:
+            UserError: it does not: their names, and the accuracy, would be nonsense.
+        """
+        trained_on = checkpoint.get("dataset")
+        classes = CLASSES.get(self.dataset)
+        colors = self.dataset == "cifar10"
+        if CLASSES.get(str(trained_on), classes) != classes or (
+            colors and self.backbone == "encoder"
+        ):
+            raise UserError(
+                f"{self.ckpt_path} is of {trained_on}, and does not know the images of"
+                f" {self.dataset}: leave out --dataset, or name another checkpoint"
+            )

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from lightning.transfer import LitClassifier
 from plain_pytorch import transfer
 from plain_pytorch.transfer import PlainClassifier
-from shared.backbones import Classifier
+from shared.backbones import BACKBONES, Classifier
 from shared.config import TrainConfig
 from shared.data import Batch, MNISTData
 from shared.errors import UserError
@@ -198,6 +198,20 @@ def test_same_on_a_gpu(resnet: TransferConfig, name: str) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_random_weights_are_the_first_that_are_drawn(
+    tiny: TransferConfig, half: str, backbone: Any
+) -> None:
+    config = replace(tiny, backbone=backbone, weights="none", max_epochs=1)
+    run_one(half, config)
+    torch.manual_seed(config.seed)
+    drawn = Classifier(backbone, 64, 3).backbone.state_dict()
+    after = kept(half, config)["state_dict"]
+    for layer, weight in drawn.items():
+        assert torch.equal(after[f"backbone.{layer}"], weight)
+
+
+@pytest.mark.parametrize("half", HALVES)
 def test_the_rates_of_head_and_backbone(base: TransferConfig, half: str) -> None:
     config = replace(base, **OPTIONS["until the rates are the same"])
     ran = run_one(half, config)
@@ -235,10 +249,11 @@ def test_own_images_are_classified_with_either_half_s_checkpoint(
     config = replace(base, max_epochs=1)
     digits = MNISTData(config)
     digits.setup("test")
-    for index in range(2):
-        digit = digits.test_set.images.pixels[index].numpy()
-        Image.fromarray(digit).save(tmp_path / f"{index}.png")
-    config = replace(config, predict=[tmp_path / "0.png", tmp_path / "1.png"])
+    paths = [tmp_path / "a" / "my.png", tmp_path / "b" / "my.png"]
+    for path, digit in zip(paths, digits.test_set.images.pixels, strict=False):
+        path.parent.mkdir()
+        Image.fromarray(digit.numpy()).save(path)
+    config = replace(config, predict=paths)
     run_both(config)
     run_on = replace(config, weights="DEFAULT", dataset="auto")
     runs = []
@@ -252,8 +267,8 @@ def test_own_images_are_classified_with_either_half_s_checkpoint(
     for run in runs[1:]:
         assert_same(runs[0], run)
     said = capsys.readouterr().out.splitlines()
-    for name in ("0.png", "1.png"):
-        lines = [line for line in said if line.startswith(name)]
+    for path in config.predict:
+        lines = [line for line in said if line.startswith(f"{path} ")]
         assert len(lines) == 6
         assert len(set(lines)) == 1
     model = Classifier("encoder", 64, 3)
@@ -261,8 +276,7 @@ def test_own_images_are_classified_with_either_half_s_checkpoint(
     with torch.no_grad():
         classes = model(digits.test_set.__getitems__([1])[0]).softmax(dim=1)[0]
     likeliest = int(classes.argmax())
-    expected = f"1.png                 {likeliest} (probability {classes.max():.4f})"
-    assert lines[0] == expected
+    assert lines[0] == f"{path}  {likeliest} (probability {classes.max():.4f})"
 
 
 @pytest.mark.parametrize("half", HALVES)
