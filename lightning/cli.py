@@ -231,7 +231,9 @@ class LitCLI(LightningCLI):
         options = self.config[self.subcommand]
         torch.set_num_threads(options.threads)  # [threads]
         given = Config(
-            dataset=options.data.dataset, data_dir=Path(options.data.data_dir)
+            dataset=options.data.dataset,
+            data_dir=Path(options.data.data_dir),
+            accelerator=options.trainer.accelerator,  # no download without the GPU
         )
         known = with_known_dataset(given, self.checkpoint)  # [dataset]
         options.data.dataset = known.dataset

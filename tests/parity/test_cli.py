@@ -290,7 +290,7 @@ WRONG_ARGUMENTS = {
     "fit --seed_everything=true": "--seed_everything: .*true",
     "fit --data.seed=1": "data.seed",
     "fit --config=nowhere.yaml": "nowhere.yaml",
-    "fit --config={model:{hidden_dim:8}}": "--config.*file",
+    'fit --config={"model":{"hidden_dim":8}}': "--config.*file",
     "fit more": "more",
 }
 
