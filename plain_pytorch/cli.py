@@ -125,7 +125,7 @@ class ConfigFile(argparse.Action):
         try:
             arguments = [f"--{key}={text}" for key, text in flatten(read_yaml(values))]
             _, unknown = keys.parse_known_args(arguments, namespace)
-        except (OSError, UsageError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError, UsageError) as error:
             raise UsageError(f"--config {values}: {error}") from error
         if unknown:
             key = unknown[0].partition("=")[0].removeprefix("--")
@@ -137,7 +137,7 @@ def read_yaml(file: str) -> dict[str, Any]:
     try:
         with Path(file).open() as stream:
             tree = yaml.safe_load(stream)  # [yaml]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise UsageError(" ".join(str(error).split())) from error
     if not isinstance(tree, dict):
         raise UsageError("there are no keys in it, such as seed_everything: 42")
@@ -150,7 +150,7 @@ def flatten(tree: dict[str, Any], section: str = "") -> Iterator[tuple[str, str]
         if isinstance(value, dict):
             yield from flatten(value, f"{section}{name}.")
         elif f"{section}{name}" in PATHS and not isinstance(value, str | None):
-            raise UsageError(f"{section}{name}: {value} is no path, but a value")
+            raise UsageError(f"{section}{name}: {value} is not the text of a path")
         else:
             yield f"{section}{name}", "null" if value is None else str(value)
 

@@ -256,6 +256,7 @@ WRONG_FILES = {
     "not UTF-8": ("\udcff", "utf-8"),
     "no date": ("data: {dataset: 2024-13-45}\n", "month|dataset"),
     "too many digits": (f"seed_everything: {'1' * 5000}\n", "digits"),
+    "too many digits, in hex": (f"seed_everything: 0x{'1' * 5000}\n", "digits|seed"),
     "a list for a path": ("trainer: {default_root_dir: [a]}\n", "default_root_dir"),
     "a number for a path": ("data: {data_dir: 5}\n", "data_dir"),
     "an empty path": ("data: {data_dir: ''}\n", "data_dir"),
