@@ -20,6 +20,7 @@ from shared.command import config_class, one_line_errors
 from shared.config import Config, Parser
 from shared.errors import UsageError
 from shared.options.checkpoint import CheckpointConfig
+from shared.options.cli import KEYS
 from shared.options.debugging import DebuggingConfig
 from shared.options.distributed import RanksConfig
 from shared.options.evaluate import EvaluateConfig
@@ -69,7 +70,8 @@ def main() -> int:
         raise UsageError(f"no lesson {lesson}: try one of {', '.join(lessons)}")
     twin = importlib.import_module(f"plain_pytorch.{lesson}")
     if lesson == "cli":
-        config = twin.parse(arguments or ["fit"])
+        with one_line_errors(KEYS):
+            config = twin.parse(arguments or ["fit"])
     else:
         parser = Parser(f"python -m compare {lesson}", config_class(twin.main))
         config = parser.parse_config(arguments)

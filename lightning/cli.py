@@ -8,7 +8,7 @@
 """
 
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -39,20 +39,32 @@ from shared.config import (
     reword,
 )
 from shared.errors import UsageError
-from shared.options.cli import KEYS, CliConfig, read_given
+from shared.options.cli import (
+    KEYS,
+    PATHS,
+    CliConfig,
+    read_given_checkpoint,
+    with_known_dataset,
+)
 from shared.predictions import join, write_predictions
-from shared.run_dir import say_what_is_saved
+from shared.run_dir import new_run_dir, say_what_is_saved
 from shared.signals import exit_on_signals
 
-DATA_DIR = Config().data_dir  # that of the environment, or data
+DATA_DIR = str(Config().data_dir)  # that of the environment, or data
+
+if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
+    NotEmptyStr = str
+else:
+    from jsonargparse.typing import NotEmptyStr
 
 
 # 1. What can be set: the keys, their types and their defaults.
 class LitTrainer(pl.Trainer):
-    """The Trainer, all of whose arguments are keys; these have other types or defaults.
+    """The Trainer, whose arguments are keys; these have other types or defaults.
 
     Its own types would let a key pass that the Trainer then refuses, and they make all
     batches (1.0) of `limit_train_batches: 1`. What stands here is the text of --help.
+    What __init__ sets by itself, as deterministic and logger, is no key.
 
     Args:
         accelerator: Where to compute; auto is cuda where there is a GPU, otherwise cpu.
@@ -61,8 +73,10 @@ class LitTrainer(pl.Trainer):
         limit_val_batches: Validate on this many batches instead of all.
         limit_test_batches: Test on this many batches instead of all.
         limit_predict_batches: Predict this many batches instead of all.
+        accumulate_grad_batches: Batches to take a step with.
+        check_val_every_n_epoch: Epochs from one validation to the next.
         default_root_dir: Folder for runs: each makes a new lightning/cli/version_N.
-        options: All others of the Trainer.
+        options: All other keys.
     """
 
     def __init__(  # [trainer]
@@ -73,7 +87,9 @@ class LitTrainer(pl.Trainer):
         limit_val_batches: Count | None = None,
         limit_test_batches: Count | None = None,
         limit_predict_batches: Count | None = None,
-        default_root_dir: Path = Path("output"),
+        accumulate_grad_batches: Count = 1,
+        check_val_every_n_epoch: Count | None = 1,
+        default_root_dir: NotEmptyStr = "output",
         **options: Any,
     ) -> None:
         on_gpu = Config(accelerator=accelerator).use_cuda
@@ -85,14 +101,20 @@ class LitTrainer(pl.Trainer):
             limit_val_batches=limit_val_batches,
             limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches,
+            accumulate_grad_batches=accumulate_grad_batches,
+            check_val_every_n_epoch=check_val_every_n_epoch,
             default_root_dir=default_root_dir,
             log_every_n_steps=LOG_EVERY_N_STEPS,
-            logger=TensorBoardLogger(  # [log]
-                default_root_dir / "lightning", name="cli", default_hp_metric=False
-            ),
+            logger=True,  # [log] another below, once the arguments are accepted
             plugins=[AtomicCheckpointIO()],  # [checkpoint]
             **options,
         )
+        if self.is_global_zero and not self.fast_dev_run:
+            # The logger's own version_N is that of another run that starts at once.
+            run_dir = new_run_dir(Path(default_root_dir, "lightning", "cli"))
+            self.logger = TensorBoardLogger(
+                run_dir.parent, name="", version=run_dir.name, default_hp_metric=False
+            )
 
 
 class LitModel(LitPredictor):
@@ -128,7 +150,7 @@ class LitData(LitMNIST):
     def __init__(  # [data]
         self,
         dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto",
-        data_dir: Path = DATA_DIR,
+        data_dir: NotEmptyStr = DATA_DIR,
         batch_size: Count = 64,
         num_workers: Workers = 0,
         seed: Seed = 42,
@@ -136,7 +158,7 @@ class LitData(LitMNIST):
         super().__init__(
             Config(
                 dataset=dataset,
-                data_dir=data_dir,
+                data_dir=Path(data_dir),
                 batch_size=batch_size,
                 num_workers=num_workers,
                 seed=seed,
@@ -159,9 +181,9 @@ class Parser(LightningArgumentParser):
     def dump(self, namespace: Namespace, *args: Any, **options: Any) -> str:
         # [paths] Absolute ones: a stored configuration is read from other folders, too.
         namespace = namespace.clone()
-        for key in ("trainer.default_root_dir", "data.data_dir", "ckpt_path"):
+        for key in PATHS:
             if namespace.get(key):
-                namespace[key] = type(namespace[key])(Path(namespace[key]).absolute())
+                namespace[key] = str(Path(namespace[key]).absolute())
         return super().dump(namespace, *args, **options)
 
 
@@ -183,12 +205,17 @@ class LitCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
             super().parse_arguments(parser, args)
-        except UnicodeDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"--config: {error}") from error
         options = self.config[self.config.subcommand]
         # [errors] jsonargparse lets these two pass, and drops the value.
         for file in options.config or []:
-            tree = yaml.safe_load(Path(str(file)).read_text())
+            if file is None:
+                raise UsageError("--config takes the name of a file, not its text")
+            try:
+                tree = yaml.safe_load(Path(str(file)).read_text())
+            except OSError as error:
+                raise UsageError(f"--config {file}: {error}") from error
             for section in ("trainer", "model", "data"):  # or the name of a file
                 if not isinstance(tree.get(section, {}), dict | str):
                     raise UsageError(f"--config {file}: there are no keys in {section}")
@@ -196,15 +223,25 @@ class LitCLI(LightningCLI):
             if default is not None and options.get(key) is None:
                 raise UsageError(f"--{key} cannot be null")
         path = None if options.ckpt_path is None else Path(options.ckpt_path)
-        read_given(self.config.subcommand, path, options.trainer.max_epochs)  # [resume]
+        self.checkpoint = read_given_checkpoint(  # [resume]
+            self.config.subcommand, path, options.trainer.max_epochs
+        )
 
     def before_instantiate_classes(self) -> None:
-        torch.set_num_threads(self.config[self.subcommand].threads)  # [threads]
+        options = self.config[self.subcommand]
+        torch.set_num_threads(options.threads)  # [threads]
+        given = Config(
+            dataset=options.data.dataset,
+            data_dir=Path(options.data.data_dir),
+            accelerator=options.trainer.accelerator,  # no download without the GPU
+        )
+        known = with_known_dataset(given, self.checkpoint)  # [dataset]
+        options.data.dataset = known.dataset
 
     def instantiate_trainer(self, **options: Any) -> pl.Trainer:
         try:
             return super().instantiate_trainer(**options)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ValueError, TypeError) as error:
             raise UsageError(f"trainer: {error}") from error
 
 

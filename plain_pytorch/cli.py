@@ -41,7 +41,13 @@ from shared.config import (
 from shared.data import MNISTData
 from shared.errors import UsageError, require_finite
 from shared.lightning_format import Position, from_loops, to_loops
-from shared.options.cli import KEYS, CliConfig, read_given
+from shared.options.cli import (
+    KEYS,
+    PATHS,
+    CliConfig,
+    read_given_checkpoint,
+    with_known_dataset,
+)
 from shared.predictions import write_predictions
 
 
@@ -119,7 +125,7 @@ class ConfigFile(argparse.Action):
         try:
             arguments = [f"--{key}={text}" for key, text in flatten(read_yaml(values))]
             _, unknown = keys.parse_known_args(arguments, namespace)
-        except (OSError, UnicodeError, UsageError) as error:
+        except (OSError, ValueError, RecursionError, UsageError) as error:
             raise UsageError(f"--config {values}: {error}") from error
         if unknown:
             key = unknown[0].partition("=")[0].removeprefix("--")
@@ -143,6 +149,8 @@ def flatten(tree: dict[str, Any], section: str = "") -> Iterator[tuple[str, str]
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{section}{name}.")
+        elif f"{section}{name}" in PATHS and not isinstance(value, str | None):
+            raise UsageError(f"{section}{name}: {value} is not the text of a path")
         else:
             yield f"{section}{name}", "null" if value is None else str(value)
 
@@ -247,7 +255,7 @@ def fit(
     return best_val_loss
 
 
-def use(
+def evaluate_or_predict(
     model: PlainPredictor,
     data: MNISTData,
     config: CliConfig,
@@ -282,9 +290,12 @@ def use(
 # 4. Do it.
 def main(config: CliConfig, run_dir: Path) -> None:
     """Do what the subcommand says, and store the configuration beside the results."""
-    checkpoint = read_given(config.subcommand, config.ckpt_path, config.max_epochs)
+    checkpoint = read_given_checkpoint(
+        config.subcommand, config.ckpt_path, config.max_epochs
+    )
     if checkpoint:  # [hparams] the model is that of the checkpoint, whatever is given
         config = replace(config, **checkpoint["hyper_parameters"])
+    config = with_known_dataset(config, checkpoint)  # [dataset]
     write_whole(run_dir / "config.yaml", to_yaml(config).encode())  # [store]
     torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
     model = PlainPredictor(config.hidden_dim, config.latent_dim, config.learning_rate)
@@ -294,7 +305,7 @@ def main(config: CliConfig, run_dir: Path) -> None:
     if config.subcommand == "fit" or not checkpoint:
         losses = {"best val_loss": fit(model, data, config, run_dir, checkpoint)}
     else:
-        losses = use(model, data, config, run_dir, checkpoint)
+        losses = evaluate_or_predict(model, data, config, run_dir, checkpoint)
     report_cli("plain_pytorch", config.subcommand, run_dir, losses)
 
 

@@ -1,11 +1,12 @@
 """The options of the lesson `cli`, and the keys under which both halves have them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.checkpoint import CheckpointError
-from shared.config import Count, TrainConfig
+from shared.config import AnyConfig, Count, TrainConfig
+from shared.datasets import prepare, resolve_auto
 from shared.errors import UsageError
 from shared.lightning_format import from_loops
 from shared.trained import read_model
@@ -30,6 +31,9 @@ KEYS = {
     "ckpt_path": "ckpt_path",
 }
 """The name of a field, and its key in a YAML file and on the command line."""
+
+PATHS = ("trainer.default_root_dir", "data.data_dir", "ckpt_path")
+"""The keys of files and folders."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class CliConfig(TrainConfig):
         return [self.subcommand, *(f"--{key}={value}" for key, value in given.items())]
 
 
-def read_given(
+def read_given_checkpoint(
     subcommand: str, ckpt_path: Path | None, max_epochs: int
 ) -> dict[str, Any] | None:
     """Return the checkpoint that a subcommand is given; only `fit` may have none.
@@ -75,6 +79,24 @@ def read_given(
     if subcommand == "fit":
         require_end_of_epoch(checkpoint, ckpt_path, max_epochs)
     return checkpoint
+
+
+def with_known_dataset(
+    config: AnyConfig, checkpoint: dict[str, Any] | None
+) -> AnyConfig:
+    """Return the options with the checkpoint's data set, or what there is, for `auto`.
+
+    When that is stored, a run again learns the same, with a network or without.
+
+    Raises:
+        UserError: there is no data set of the name that the checkpoint has.
+    """
+    config = config.with_dataset_of(checkpoint or {})
+    if config.dataset == "auto":
+        prepare("auto", config.data_dir)
+        found: Any = resolve_auto(config.data_dir)
+        config = replace(config, dataset=found)
+    return config
 
 
 def require_end_of_epoch(

@@ -15,15 +15,16 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 import lightning.cli
 import plain_pytorch.cli
+import shared.datasets
 from compare.results import read_results
 from compare.trace import trace
-from lightning.cli import LitCLI
+from lightning.cli import LitCLI, LitTrainer
 from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from shared.command import one_line_errors
 from shared.config import TrainConfig
-from shared.errors import UsageError
+from shared.errors import UsageError, UserError
 from shared.lightning_format import Position, to_loops
-from shared.options.cli import KEYS, CliConfig, read_given
+from shared.options.cli import KEYS, CliConfig, read_given_checkpoint
 from shared.run_dir import new_run_dir
 from tests.commands import run as run_command
 from tests.parity.halves import Ran, assert_same
@@ -98,16 +99,19 @@ def test_the_same_file_and_options_give_the_same_run(
         "seed_everything: 7\nmodel: {hidden_dim: 16, learning_rate: 1e-2}\n"
         "trainer:\n  max_epochs: 5\n  limit_val_batches: 1\n"
     )
-    given = ["--data.batch_size=50", *base.to_arguments()[1:]]
+    ours = ("--seed", "--model", "--data.batch_size")
     given = [
-        a for a in given if not a.startswith(("--seed", "--model", "--data.batch_s"))
+        option for option in base.to_arguments()[1:] if not option.startswith(ours)
     ]
+    given = ["--data.batch_size=50", *given]
     arguments = ["fit", *given, f"--config={file}", "--trainer.max_epochs=2"]
     ran = {half: run(half, arguments) for half in HALVES}
     assert_same(*(ran[half][0] for half in HALVES))
     plain, lit = ran["plain_pytorch"][0].trace, ran["lightning"][0].trace
     assert len(plain.steps) == 24
     assert plain.steps[0].lr == (0.01,)
+    assert {step.batch[0].shape[0][0] for step in plain.steps} == {50}
+    assert len(plain.evaluations) == 2  # of one batch each: the file comes later
     assert len(lit.evaluations) == len(plain.evaluations) + 1  # the sanity check
     kept = [read_checkpoint(ran[half][1] / LAST) for half in HALVES]
     assert kept[0]["hyper_parameters"] == kept[1]["hyper_parameters"]
@@ -250,6 +254,12 @@ WRONG_FILES = {
     "no keys": ("- 1\n", ""),
     "empty": ("", ""),
     "not UTF-8": ("\udcff", "utf-8"),
+    "no date": ("data: {dataset: 2024-13-45}\n", "month|dataset"),
+    "too many digits": (f"seed_everything: {'1' * 5000}\n", "digits"),
+    "too many digits, in hex": (f"seed_everything: 0x{'1' * 5000}\n", "digits|seed"),
+    "a list for a path": ("trainer: {default_root_dir: [a]}\n", "default_root_dir"),
+    "a number for a path": ("data: {data_dir: 5}\n", "data_dir"),
+    "an empty path": ("data: {data_dir: ''}\n", "data_dir"),
 }
 
 
@@ -270,26 +280,46 @@ def test_a_wrong_file_is_one_line(
     assert [*tmp_path.iterdir()] == [file]
 
 
-WRONG_ARGUMENTS = [
-    "",
-    "fit --trainer.max_epoch=3",
-    "fit --trainer.max_epochs=-5",
-    "fit --trainer.limit_train_batches=0.5",
-    "fit --trainer.accelerator=tpu",
-    "fit --seed_everything=true",
-    "fit --data.seed=1",
-    "fit --config=nowhere.yaml",
-    "fit more",
-]
+WRONG_ARGUMENTS = {
+    "": "subcommand",
+    "fit --trainer.max_epoch=3": "--trainer.max_epoch=3",
+    "fit --trainer.max_epochs=-5": "--trainer.max_epochs: .*-5",
+    "fit --trainer.limit_train_batches=0.5": "--trainer.limit_train_batches: .*0.5",
+    "fit --trainer.accelerator=tpu": "--trainer.accelerator: .*tpu",
+    "fit --trainer.default_root_dir=": "--trainer.default_root_dir: ",
+    "fit --data.data_dir=": "--data.data_dir: ",
+    "fit --seed_everything=true": "--seed_everything: .*true",
+    "fit --data.seed=1": "data.seed",
+    "fit --config=nowhere.yaml": "nowhere.yaml",
+    'fit --config={"model":{"hidden_dim":8}}': "--config.*file",
+    "fit more": "more",
+}
 
 
 @pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("arguments", WRONG_ARGUMENTS)
+@pytest.mark.parametrize(("arguments", "named"), WRONG_ARGUMENTS.items())
 def test_a_wrong_command_line_is_one_line(
-    half: str, arguments: str, capsys: pytest.CaptureFixture[str]
+    half: str,
+    arguments: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     line = refused(half, arguments.split(), capsys)
-    assert "(see --help)" in line or "nowhere.yaml" in line or "/" in line
+    assert re.search(named, line), line
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_contains_itself_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.yaml"
+    for text in ("trainer: &a {b: *a}", "model: " + "[" * 3000):
+        file.write_text(text)
+        line = refused("plain_pytorch", ["fit", f"--config={file}"], capsys)
+        assert "recursion" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -312,11 +342,63 @@ def test_a_dry_run_leaves_nothing(
     assert "results" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("--trainer.strategy=none", "invalid strategy name"),
+        ("--trainer.devices=foo", "devices"),
+        ("--trainer.accumulate_grad_batches=0", "accumulate_grad_batches"),
+        ("--trainer.check_val_every_n_epoch=0", "check_val_every_n_epoch"),
+    ],
+)
 def test_the_trainer_refuses_in_one_line(
-    base: CliConfig, capsys: pytest.CaptureFixture[str]
+    base: CliConfig, argument: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [*base.to_arguments(), "--trainer.strategy=none"]
-    assert "invalid strategy name" in refused("lightning", arguments, capsys)
+    assert named in refused("lightning", [*base.to_arguments(), argument], capsys)
+    assert not base.output_dir.exists()
+
+
+def dataset_in(stored: Path) -> str:
+    """Return the data set that a stored configuration has."""
+    return yaml.safe_load(stored.read_text())["data"]["dataset"]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_what_auto_has_meant_is_stored(
+    base: CliConfig, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(name: str, data_dir: Path) -> None:
+        raise UserError(f"no network for {name} in {data_dir}")
+
+    monkeypatch.setattr(shared.datasets, "fetch", offline)
+    auto = replace(base, dataset="auto", max_epochs=1, limit_train_batches=1)
+    _, run_dir = run(half, auto.to_arguments())
+    assert dataset_in(run_dir / "config.yaml") == "mnist-5k"
+    assert read_checkpoint(run_dir / LAST)["dataset"] == "mnist-5k"
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_auto_is_the_data_set_of_the_checkpoint(
+    base: CliConfig,
+    trained: dict[str, Path],
+    half: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "other.ckpt"
+    auto = replace(base, subcommand="test", dataset="auto", ckpt_path=path)
+    write_checkpoint(path, read_checkpoint(trained[half]))
+    _, run_dir = run(half, auto.to_arguments())
+    assert dataset_in(run_dir / "config.yaml") == "mnist-5k"
+    write_checkpoint(path, read_checkpoint(trained[half]) | {"dataset": "letters"})
+    with pytest.raises(UserError, match="data set letters"):
+        run(half, auto.to_arguments())
+
+
+def test_two_trainings_at_once_have_a_folder_each(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    trainers = [LitTrainer("cpu", default_root_dir=root, devices=1) for _ in range(2)]
+    names = [Path(str(trainer.log_dir)).name for trainer in trainers]
+    assert names == ["version_0", "version_1"]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +418,7 @@ def test_random_weights_are_not_tested(
     subcommand: Use, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UsageError, match=f"--ckpt_path.* to {subcommand}"):
-        read_given(subcommand, None, 1)
+        read_given_checkpoint(subcommand, None, 1)
     if subcommand == "test":
         assert "--ckpt_path" in refused("lightning", [subcommand], capsys)
 
@@ -346,9 +428,9 @@ def test_what_cannot_be_resumed_is_refused(
 ) -> None:
     path = tmp_path / "other.ckpt"
     good = read_checkpoint(trained["plain_pytorch"])
-    assert read_given("fit", trained["plain_pytorch"], 2) is not None
+    assert read_given_checkpoint("fit", trained["plain_pytorch"], 2) is not None
     with pytest.raises(CheckpointError, match=r"--trainer.max_epochs 1"):
-        read_given("fit", trained["plain_pytorch"], 1)
+        read_given_checkpoint("fit", trained["plain_pytorch"], 1)
     changes: dict[str, dict[str, Any]] = {
         "middle of an epoch": {"loops": to_loops(Position(0, 5, 5))},
         "lesson cli": {"loops": {}},
@@ -357,9 +439,9 @@ def test_what_cannot_be_resumed_is_refused(
     }
     for said, change in changes.items():
         write_checkpoint(path, good | change)
-        assert read_given("test", path, 1) is not None
+        assert read_given_checkpoint("test", path, 1) is not None
         with pytest.raises(CheckpointError, match=said):
-            read_given("fit", path, 2)
+            read_given_checkpoint("fit", path, 2)
 
 
 def test_another_random_number_before_the_model_is_noticed(
