@@ -37,7 +37,7 @@ compare: .venv/.ready ## Run both halves and compare every number
 tensorboard: .venv/.ready ## Show the curves of all runs, both halves overlaid
 	@$(RUN) tensorboard.main --logdir output $(ARGS)
 
-bench: .venv/.ready ## Time the plain half against the bare arithmetic
+bench: .venv/.ready ## Time both halves against the bare arithmetic
 	@$(RUN) compare.speed $(ARGS)
 
 test: .venv/.ready ## Run the tests
