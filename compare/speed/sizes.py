@@ -28,9 +28,9 @@ POINTS = [
 ]
 """Parameters of the model, about, and images a step."""
 WARM_UP = 3
-STEPS = 60
-SECONDS = 0.6
-"""A turn is so many steps, or as many as fit into this time, and at least 5."""
+LEAST, MOST = 5, 60
+SECONDS = 0.5
+"""A turn is as many steps as fit into this time, within these limits."""
 
 
 def hidden_dim(parameters: int) -> int:
@@ -75,17 +75,18 @@ def measure_point(
     data: LoadedData, parameters: int, batch_size: int, rounds: int
 ) -> dict[str, Any]:
     """Return the times of one model with one batch size."""
-    most = STEPS + WARM_UP + 1
     width = hidden_dim(parameters)
-    data = enough_images(data, batch_size * most).changed(
+    data = data.changed(
         batch_size=batch_size,
         hidden_dim=width,
-        limit_train_batches=most,
+        limit_train_batches=None,
         limit_val_batches=1,
     )
-    batches = list(islice(data.train_dataloader(), most))
-    one = bare(batches, data, 2)["clock"] / 1e6
-    steps = max(5, min(STEPS, int(SECONDS / one)))
+    data = enough_images(data, batch_size * (MOST + WARM_UP + 1))
+    some = list(islice(data.train_dataloader(), 2 + WARM_UP + 1))
+    one = bare(some, data, 2)["clock"] / 1e6
+    steps = max(LEAST, min(MOST, int(SECONDS / one)))
+    batches = list(islice(data.train_dataloader(), steps + WARM_UP + 1))
     samples: Samples = take_turns(
         {
             "arithmetic": partial(bare, batches, data, steps),

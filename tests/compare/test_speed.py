@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from compare.machine import describe
 from compare.readme import part
 from compare.speed import loading, profile, sizes, startup
 from compare.speed.ladder import barebones, stripped
@@ -181,14 +182,14 @@ def test_every_part_is_measured_and_shown(
     )
     monkeypatch.setattr(loading, "WORKERS", (0,))
     two = data.changed(max_epochs=2)
-    results = {
-        "machine": json.loads((RESULTS / "speed-cpu.json").read_text())["machine"],
+    results: dict[str, Any] = {
+        "machine": describe(use_cuda=False),
         "dataset": "mnist-5k",
         "options": {"threads": 1},
         "sizes": sizes.measure(data, 2),
         "startup": startup.measure(data, 2),
         "input": loading.measure(two, 2),
-        "profile": profile.measure(two, 2),
+        "profile": profile.measure(data, 2),
     }
     shown = render(json.loads(json.dumps(results)))
     seen = Counter(results["profile"]["lightning"]["seen"])
@@ -240,12 +241,9 @@ def test_a_bad_option_is_one_line(options: list[str], message: str) -> None:
 def test_memory_is_that_of_the_half_alone(config: SpeedConfig) -> None:
     """A new process inherits, in `getrusage`, the memory of its parent."""
     ballast = torch.ones(2**29)  # 2 GiB
-    measured = {
-        half: startup.probe(half, replace(config))
-        for half in ("plain_pytorch", "lightning")
-    }
+    halves = ("plain_pytorch", "lightning")
+    plain, lightning = (startup.probe(half, config) for half in halves)
     del ballast
-    plain, lightning = measured["plain_pytorch"], measured["lightning"]
     assert plain["memory_imported"] < lightning["memory_imported"] < 2000
     assert all(m["memory_imported"] <= m["memory"] for m in (plain, lightning))
     assert all(0 < m["import"] < m["first_step"] for m in (plain, lightning))
