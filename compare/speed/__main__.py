@@ -10,6 +10,7 @@
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -18,13 +19,14 @@ import torch
 
 from compare.machine import describe
 from compare.speed import ladder, loading, profile, sizes, startup
-from compare.speed.options import PARTS, SpeedConfig
+from compare.speed.options import PARTS, WARM_UP, SpeedConfig
 from compare.speed.plot import draw
 from compare.speed.render import render_machine
 from compare.speed.tables import RENDER
 from compare.speed.ways import LoadedData
 from shared.command import one_line_errors
 from shared.config import Parser
+from shared.errors import UserError
 from shared.signals import exit_on_signals
 
 MEASURE = {
@@ -36,6 +38,25 @@ MEASURE = {
 }
 
 
+def load(config: SpeedConfig) -> LoadedData:
+    """Return the data; the limit of its configuration is how many steps there are.
+
+    Raises:
+        UserError: an epoch has too few of them.
+    """
+    data = LoadedData(config)
+    data.prepare_data()
+    data.setup("fit")
+    batches = len(data.train_dataloader())
+    if batches < WARM_UP + 2:
+        raise UserError(
+            f"an epoch has {batches} step(s) and needs {WARM_UP + 2}:"
+            " lower --batch-size"
+        )
+    limit = config.limit_train_batches or batches
+    return data.changed(limit_train_batches=min(batches, limit))
+
+
 def main() -> None:
     """Measure, print a table after each part, and write what was asked for."""
     config = Parser("python -m compare.speed", SpeedConfig).parse_config()
@@ -44,10 +65,9 @@ def main() -> None:
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(config.use_cuda)  # in all ways, as in the halves
-    data = LoadedData(config)
-    data.prepare_data()
-    data.setup("fit")
+    data = load(config)
     asked = [part for part in PARTS if part in config.parts]
     results: dict[str, Any] = {
         "machine": describe(config.use_cuda),

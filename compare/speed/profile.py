@@ -32,7 +32,8 @@ RULES: list[tuple[str, str, set[str]]] = [
     ("arithmetic", "shared/model.py", set()),
     ("arithmetic", "torch/_tensor.py", {"backward"}),
     ("arithmetic", "torch/optim/", set()),
-    ("self.log", "pytorch_lightning/core/module.py", {"log"}),
+    ("self.log: moves its metric to the device", "logger_connector/result.py", {"to"}),
+    ("self.log: the rest", "pytorch_lightning/core/module.py", {"log"}),
     ("check of the loss", "shared/errors.py", set()),
     ("check of the loss", "pytorch_lightning/core/module.py", {"global_step"}),
     ("check of the loss", "lightning/train.py", {"training_step"}),
@@ -68,8 +69,6 @@ class Sampled(Clock):
     """Goes before a model with a clock: looks at the stack while steps are counted."""
 
     stacks: Counter[str]
-    last: int
-    """How many steps an epoch has."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Switch the sampling on after the warm-up, and off at the epoch's end."""
@@ -78,7 +77,7 @@ class Sampled(Clock):
                 self.stacks = Counter()
             signal.signal(signal.SIGPROF, self.look)
             signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
-        if batch_idx + 1 == self.last:
+        if batch_idx == self.last:
             signal.setitimer(signal.ITIMER_PROF, 0)
         return super().training_step(batch, batch_idx)
 
@@ -145,8 +144,6 @@ def look_at(
 ) -> dict[str, Any]:
     """Return how often each kind of work was seen, and the times of the step."""
     model = build(model_class, data.config)
-    batches = len(data.train_dataloader())
-    model.last = min(batches, data.config.limit_train_batches or batches)
     before = signal.getsignal(signal.SIGPROF)
     try:
         train(model, data)

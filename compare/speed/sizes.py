@@ -33,17 +33,15 @@ SECONDS = 0.5
 """A turn is as many steps as fit into this time, within these limits."""
 
 
+def count(width: int) -> int:
+    """Return how many parameters a model of this width has."""
+    return sum(parameter.numel() for parameter in AutoEncoder(width).parameters())
+
+
 def hidden_dim(parameters: int) -> int:
     """Return the width of a model with about this number of parameters."""
     per_unit = count(2) - count(1)  # the layers grow in one direction only
-    return round((parameters - count(0)) / per_unit)
-
-
-def count(width: int) -> int:
-    """Return how many parameters a model of this width has."""
-    if not width:
-        return 2 * count(1) - count(2)
-    return sum(parameter.numel() for parameter in AutoEncoder(width).parameters())
+    return 1 + round((parameters - count(1)) / per_unit)
 
 
 def enough_images(data: LoadedData, size: int) -> LoadedData:

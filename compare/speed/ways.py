@@ -43,20 +43,26 @@ class Enough(Exception):  # noqa: N818
 
 
 class Clock:
-    """Goes before a model: notes when each training step begins, for every epoch."""
+    """Goes before a model: notes when each training step begins, for every epoch.
+
+    Attributes:
+        epochs: for every step of each epoch the clock, and the processor time so far.
+        last: the last step of an epoch, counted from 0.
+        stop: whether to end the training there.
+    """
 
     epochs: list[list[tuple[float, float]]]
-    steps: int | None = None
-    """End after so many steps; None trains to the end."""
+    last: int
+    stop: bool
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Note the time, then do as the model does."""
         if batch_idx == 0:
             self.epochs = [*getattr(self, "epochs", []), []]
-        if batch[0].is_cuda and batch_idx in (WARM_UP, (self.steps or 0) - 1):
+        if batch[0].is_cuda and batch_idx in (WARM_UP, self.last):
             torch.cuda.synchronize()
         self.epochs[-1].append((perf_counter(), process_time()))
-        if batch_idx + 1 == self.steps:
+        if self.stop and batch_idx == self.last:
             raise Enough
         return super().training_step(batch, batch_idx)  # type: ignore[misc]
 
@@ -128,10 +134,11 @@ def gpu_check_of_lightning(wanted: bool) -> Iterator[None]:
 
 
 def build(model_class: type[Any], config: TrainConfig, steps: int | None = None) -> Any:
-    """Return a model, always with the same weights."""
+    """Return a model, always with the same weights, for so many steps or all."""
     torch.manual_seed(config.seed)
     model = model_class(config.hidden_dim, config.latent_dim, config.learning_rate)
-    model.steps = steps
+    model.last = (steps or config.limit_train_batches or 0) - 1
+    model.stop = steps is not None
     return model
 
 

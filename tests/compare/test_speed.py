@@ -157,7 +157,7 @@ def test_the_innermost_listed_function_counts() -> None:
         return names[function]()
 
     assert look("/x/torch/optim/adam.py", "step") == "arithmetic"
-    assert look("/x/pytorch_lightning/core/module.py", "log") == "self.log"
+    assert look("/x/pytorch_lightning/core/module.py", "log") == "self.log: the rest"
     assert (
         look("/x/pytorch_lightning/loops/fit_loop.py", "run") == "loops of the Trainer"
     )
@@ -235,6 +235,13 @@ def test_a_bad_option_is_one_line(options: list[str], message: str) -> None:
     assert status == 2
     assert message in stderr
     assert len(stderr.splitlines()) == 1
+
+
+def test_too_few_steps_are_one_line(tmp_path: Path) -> None:
+    options = ("--dataset=mnist-5k", "--batch-size=1000", f"--json={tmp_path}/a.json")
+    status, _, stderr = run_forked("compare.speed", *options)
+    assert (status, len(stderr.splitlines())) == (1, 1)
+    assert "an epoch has 4 step(s) and needs 22" in stderr
 
 
 @pytest.mark.slow
