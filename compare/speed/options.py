@@ -42,7 +42,8 @@ class SpeedConfig(TrainConfig):
         super().__post_init__()
         if self.rounds < 2:
             raise UsageError("--rounds must be 2 or more: a spread needs two numbers")
-        if (self.limit_train_batches or WARM_UP) < WARM_UP + 2:
+        limit = self.limit_train_batches
+        if limit is not None and limit < WARM_UP + 2:
             raise UsageError(f"--limit-train-batches must be {WARM_UP + 2} or more")
         if self.plot and self.plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError("--plot must end in .png, .svg or .pdf")
