@@ -82,8 +82,8 @@ def main() -> None:
         print(f"\nmeasuring {part} ...", file=sys.stderr, flush=True)
         results[part] = MEASURE[part](data, config.rounds)
         print(f"\n{RENDER[part](results)}", flush=True)
-    if config.json:
-        config.json.write_text(json.dumps(results) + "\n")
+        if config.json:  # after each part, as Ctrl-C may come in the next
+            config.json.write_text(json.dumps(results) + "\n")
     if config.plot:
         draw(results, config.plot)
 

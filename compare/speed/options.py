@@ -23,7 +23,7 @@ class SpeedConfig(TrainConfig):
 
     parts: Parts = field(default_factory=lambda: [*PARTS], metadata={"nargs": "+"})
     """What to measure."""
-    rounds: Count = 7
+    rounds: Count = 5
     """How often each way to train takes its turn."""
     limit_train_batches: Count | None = 120
     """Steps of an epoch; the first 20 are not counted."""

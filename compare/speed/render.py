@@ -7,6 +7,7 @@ draws the plots and renews the README from the committed results, compare/result
 
 import json
 from pathlib import Path
+from textwrap import fill
 
 from compare.readme import README, write_part
 from compare.speed.plot import draw
@@ -26,13 +27,14 @@ def render_machine(results: Results) -> str:
         if what_is_timed(results) == "processor"
         else "Times of a step are by the clock"
     )
-    return (
+    text = (
         f"Measured on {machine['date']}: {where}, {machine['cores']} cores,"
         f" {options['threads']} thread(s), load {machine['load']} beforehand;"
         f" {versions}; {results['dataset']}. The ways took turns, n times each; shown"
         f" are medians, and quartiles in brackets. {time}; each ratio is the median of"
         " those of the rounds."
     )
+    return fill(text, 88)
 
 
 def render(results: Results, picture: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """The tables of `compare.speed`, in Markdown, for the screen and the README."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import Any
 
 from tabulate import tabulate
@@ -16,6 +17,15 @@ RUNGS = {
     "stripped": "Lightning: no logger, bar, checkpoint; `self.log` stays",
     "lightning": "the Lightning half as it is",
 }
+
+
+LARGE = 19_900_000
+"""From so many parameters on a step should not notice the Trainer."""
+SELF_LOG = """\
+`self.log` moves its metric to the device in each call, also where it is there already,
+and copies the metric's settings for that. Importing Lightning sets
+`PYTORCH_NVML_BASED_CUDA_CHECK=1`; where there is no GPU, Adam then searches for a
+driver in every step."""
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
@@ -36,8 +46,14 @@ def what_is_timed(results: Results) -> str:
     return "processor" if results["machine"]["device"] == "cpu" else "clock"
 
 
+def aim(what: str, value: float, most: float) -> str:
+    """Return whether a ratio is as low as it should be."""
+    verdict = "reached" if value <= most else "missed"
+    return f"{what}, at most {most}: {value:.3g}, {verdict}."
+
+
 def render_ladder(results: Results) -> str:
-    """Return the table of the ladder."""
+    """Return the table of the ladder, and what it aims at."""
     samples, time = results["ladder"], what_is_timed(results)
     rows = []
     for name, label in RUNGS.items():
@@ -49,7 +65,11 @@ def render_ladder(results: Results) -> str:
         between = f"{spread(samples[name], 'rest').median:.0f}" if epochs else ""
         rows.append([label, show(step, ".0f"), step.n, *ratios, between])
     headers = ["one step", "µs", "n", "of arithmetic", "of plain", "between epochs, ms"]
-    return table(rows, headers)
+    plain = ratio(samples, "plain", "arithmetic", time)
+    lightning = ratio(samples, "lightning", "plain", time)
+    aims = aim("Aim for the plain half, of the arithmetic", plain, 1.15)
+    aims += " " + aim("Lightning, of the plain half", lightning, 1.5)
+    return f"{table(rows, headers)}\n\n{fill(aims, 88)}"
 
 
 def render_sizes(results: Results) -> str:
@@ -75,7 +95,14 @@ def render_sizes(results: Results) -> str:
         )
     headers = ["parameters", "images", "arithmetic, ms", "plain / arithmetic"]
     headers += ["Lightning / plain", "difference, ms", "n"]
-    return table(rows, headers)
+    large = [
+        ratio(point["samples"], "lightning", "plain", time)
+        for point in results["sizes"]
+        if point["parameters"] >= LARGE
+    ]
+    what = "Aim for Lightning, of the plain half, from 20 million parameters on"
+    aims = f"\n\n{fill(aim(what, max(large), 1.03), 88)}" if large else ""
+    return table(rows, headers) + aims
 
 
 def render_startup(results: Results) -> str:
@@ -130,7 +157,7 @@ def render_profile(results: Results) -> str:
         for times in [ratio(gains, name, "as it is", time)]
     ]
     more = ["the Lightning half", "µs a step", "n", "of as it is"]
-    return f"{table(rows, headers)}\n\n{table(left_out, more)}"
+    return "\n\n".join([table(rows, headers), SELF_LOG, table(left_out, more)])
 
 
 RENDER = {

@@ -143,6 +143,11 @@ def test_ways_alternate_and_ratios_are_those_of_rounds() -> None:
     assert spread(samples["a"], "clock") == (2, 1.5, 6, 3)
 
 
+def test_an_aim_is_reached_or_missed() -> None:
+    assert aim("x", 1.15, 1.15) == "x, at most 1.15: 1.15, reached."
+    assert aim("x", 1.151, 1.15).endswith("missed.")
+
+
 @pytest.mark.parametrize("parameters", [50_000, 20_000_000])
 def test_a_model_has_about_the_parameters_asked_for(parameters: int) -> None:
     width = sizes.hidden_dim(parameters)
