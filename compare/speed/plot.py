@@ -14,15 +14,27 @@ def draw(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     points = results["sizes"]
+    small: Any = {"textcoords": "offset points", "fontsize": 8}
     sizes = sorted({point["batch_size"] for point in points})
     for size, marker in zip(sizes, "osD^v", strict=False):
         some = [point for point in points if point["batch_size"] == size]
         x = [spread(point["samples"]["plain"], time).median / 1e3 for point in some]
-        y = [ratio(point["samples"], "lightning", "plain", time) for point in some]
-        axes.plot(x, y, marker, label=f"{size} images a step")
+        ratios = [ratio(point["samples"], "lightning", "plain", time) for point in some]
+        y = [each.median for each in ratios]
+        below = [each.median - each.lower for each in ratios]
+        above = [each.upper - each.median for each in ratios]
+        label, color = f"{size} images a step", f"C{sizes.index(size)}"
+        look: Any = {"fmt": marker, "markersize": 5, "color": color}
+        axes.errorbar(x, y, (below, above), label=label, **look)
+        beside: Any = {
+            "xytext": (6, 3),
+            "color": color,
+        }
+        if marker in "oD^":
+            beside |= {"xytext": (-6, 3), "horizontalalignment": "right"}
         for point, where in zip(some, zip(x, y, strict=True), strict=True):
             name = f"{point['parameters'] / 1e6:.2g}M"
-            axes.annotate(name, where, xytext=(5, 5), textcoords="offset points")
+            axes.annotate(name, where, **beside, **small)
     axes.axhline(1, color="gray", linewidth=1)
     axes.axhline(1.03, color="gray", linewidth=1, linestyle=":", label="1.03")
     axes.set(
@@ -30,5 +42,6 @@ def draw(results: dict[str, Any], path: Path) -> None:
         xlabel="ms a step of the plain half",
         ylabel="Lightning half / plain half",
     )
-    axes.legend()
+    axes.margins(0.08)
+    axes.legend(title="median, quartiles; M: million parameters")
     figure.savefig(path, dpi=120)

@@ -46,10 +46,14 @@ def what_is_timed(results: Results) -> str:
     return "processor" if results["machine"]["device"] == "cpu" else "clock"
 
 
-def aim(what: str, value: float, most: float) -> str:
-    """Return whether a ratio is as low as it should be."""
-    verdict = "reached" if value <= most else "missed"
-    return f"{what}, at most {most}: {value:.3g}, {verdict}."
+def aim(what: str, taken: Spread, most: float) -> str:
+    """Return whether a ratio is as low as it should be, where its spread can tell."""
+    verdict = "too near to tell"
+    if taken.upper <= most:
+        verdict = "reached"
+    if taken.lower > most:
+        verdict = "missed"
+    return f"{what}, at most {most}: {show(taken, '.2f')}, {verdict}."
 
 
 def render_ladder(results: Results) -> str:
@@ -59,7 +63,8 @@ def render_ladder(results: Results) -> str:
     for name, label in RUNGS.items():
         step = spread(samples[name], time)
         ratios = [
-            f"{ratio(samples, name, b, time):.2f}" for b in ("arithmetic", "plain")
+            f"{ratio(samples, name, b, time).median:.2f}"
+            for b in ("arithmetic", "plain")
         ]
         epochs = "rest" in samples[name][0]
         between = f"{spread(samples[name], 'rest').median:.0f}" if epochs else ""
@@ -67,8 +72,8 @@ def render_ladder(results: Results) -> str:
     headers = ["one step", "µs", "n", "of arithmetic", "of plain", "between epochs, ms"]
     plain = ratio(samples, "plain", "arithmetic", time)
     lightning = ratio(samples, "lightning", "plain", time)
-    aims = aim("Aim for the plain half, of the arithmetic", plain, 1.15)
-    aims += " " + aim("Lightning, of the plain half", lightning, 1.5)
+    aims = aim("Aim for the plain half, times the arithmetic", plain, 1.15)
+    aims += " " + aim("Aim for Lightning, times the plain half", lightning, 1.5)
     return f"{table(rows, headers)}\n\n{fill(aims, 88)}"
 
 
@@ -87,30 +92,32 @@ def render_sizes(results: Results) -> str:
                 f"{point['parameters']:,}",
                 point["batch_size"],
                 f"{base / 1e3:.2f}",
-                f"{ratio(samples, 'plain', 'arithmetic', time):.2f}",
-                f"{ratio(samples, 'lightning', 'plain', time):.3f}",
+                f"{ratio(samples, 'plain', 'arithmetic', time).median:.2f}",
+                show(ratio(samples, "lightning", "plain", time), ".2f"),
                 f"{(lightning - plain) / 1e3:+.1f}",
                 len(samples["plain"]),
             ]
         )
     headers = ["parameters", "images", "arithmetic, ms", "plain / arithmetic"]
     headers += ["Lightning / plain", "difference, ms", "n"]
-    large = [
-        ratio(point["samples"], "lightning", "plain", time)
+    aims = [
+        aim(
+            f"Aim for Lightning with {point['parameters']:,} parameters",
+            ratio(point["samples"], "lightning", "plain", time),
+            1.03,
+        )
         for point in results["sizes"]
         if point["parameters"] >= LARGE
     ]
-    what = "Aim for Lightning, of the plain half, from 20 million parameters on"
-    aims = f"\n\n{fill(aim(what, max(large), 1.03), 88)}" if large else ""
-    return table(rows, headers) + aims
+    return f"{table(rows, headers)}\n\n{fill(' '.join(aims), 88)}"
 
 
 def render_startup(results: Results) -> str:
     """Return the table of fresh processes."""
     samples = results["startup"]
     labels = {
-        "import": ("imports, s", ".1f"),
-        "first_step": ("from start to first step, s", ".1f"),
+        "import": ("imports, s by the clock", ".1f"),
+        "first_step": ("start to first step, s by the clock", ".1f"),
         "memory_imported": ("memory after the imports, MiB", ".0f"),
         "memory": ("most memory, MiB", ".0f"),
     }
@@ -130,7 +137,7 @@ def render_input(results: Results) -> str:
     rows = []
     for name, taken in samples.items():
         step = spread(taken, "clock")
-        times = f"{ratio(samples, name, next(iter(samples)), 'clock'):.1f}"
+        times = f"{ratio(samples, name, next(iter(samples)), 'clock').median:.1f}"
         between = f"{spread(taken, 'rest').median:.0f}"
         rows.append([name, show(step, ".0f"), step.n, times, between])
     headers = ["input, worker processes", "µs a step by the clock", "n"]
@@ -152,7 +159,7 @@ def render_profile(results: Results) -> str:
     rows.append(["how often looked at", *(str(number) for number in looks)])
     gains = profile["gains"]
     left_out = [
-        [name, show(spread(taken, time), ".0f"), len(taken), f"{times:.2f}"]
+        [name, show(spread(taken, time), ".0f"), len(taken), show(times, ".2f")]
         for name, taken in gains.items()
         for times in [ratio(gains, name, "as it is", time)]
     ]

@@ -1,7 +1,7 @@
 """Ways that take turns, and what is left of their times: medians and quartiles."""
 
 from collections.abc import Callable, Mapping
-from statistics import median, quantiles
+from statistics import quantiles
 from typing import NamedTuple
 
 from compare.speed.ways import Sample
@@ -28,17 +28,21 @@ class Spread(NamedTuple):
     n: int
 
 
-def spread(samples: list[Sample], what: str) -> Spread:
-    """Return median and quartiles of one of the things that samples have."""
-    values = [sample[what] for sample in samples if what in sample]
+def middle_half(values: list[float]) -> Spread:
+    """Return median and quartiles."""
     lower, middle, upper = quantiles(values, n=4, method="inclusive")
     return Spread(middle, lower, upper, len(values))
 
 
-def ratio(samples: Samples, way: str, base: str, what: str) -> float:
-    """Return the median over the rounds of how many times `base` a way takes.
+def spread(samples: list[Sample], what: str) -> Spread:
+    """Return median and quartiles of one of the things that samples have."""
+    return middle_half([sample[what] for sample in samples])
+
+
+def ratio(samples: Samples, way: str, base: str, what: str) -> Spread:
+    """Return how many times `base` a way takes, in each round.
 
     The two of a round were measured one after the other, under much the same load.
     """
     pairs = zip(samples[way], samples[base], strict=True)
-    return median(one[what] / other[what] for one, other in pairs)
+    return middle_half([one[what] / other[what] for one, other in pairs])

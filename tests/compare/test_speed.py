@@ -18,7 +18,8 @@ from compare.speed.ladder import barebones, stripped
 from compare.speed.options import PARTS, SpeedConfig
 from compare.speed.plot import draw
 from compare.speed.render import RESULTS, readme_part, render
-from compare.speed.turns import ratio, spread, take_turns
+from compare.speed.tables import RUNGS, aim
+from compare.speed.turns import Spread, ratio, spread, take_turns
 from compare.speed.ways import (
     GPU_CHECK,
     Clock,
@@ -139,13 +140,21 @@ def test_ways_alternate_and_ratios_are_those_of_rounds() -> None:
 
     samples = take_turns({"a": way("a", [1, 10, 2]), "b": way("b", [3, 20, 8])}, 3)
     assert called == ["a", "b"] * 3
-    assert ratio(samples, "b", "a", "clock") == 3  # of 3, 2 and 4
+    assert ratio(samples, "b", "a", "clock") == (3, 2.5, 3.5, 3)  # of 3, 2 and 4
     assert spread(samples["a"], "clock") == (2, 1.5, 6, 3)
 
 
-def test_an_aim_is_reached_or_missed() -> None:
-    assert aim("x", 1.15, 1.15) == "x, at most 1.15: 1.15, reached."
-    assert aim("x", 1.151, 1.15).endswith("missed.")
+@pytest.mark.parametrize(
+    ("taken", "verdict"),
+    [
+        (Spread(1.1, 1.0, 1.15, 5), "1.10 (1.00 to 1.15), reached"),
+        (Spread(1.1, 1.0, 1.16, 5), "1.10 (1.00 to 1.16), too near to tell"),
+        (Spread(1.2, 1.15, 1.3, 5), "1.20 (1.15 to 1.30), too near to tell"),
+        (Spread(1.2, 1.16, 1.3, 5), "1.20 (1.16 to 1.30), missed"),
+    ],
+)
+def test_an_aim_is_judged_by_the_spread(taken: Spread, verdict: str) -> None:
+    assert aim("x", taken, 1.15) == f"x, at most 1.15: {verdict}."
 
 
 @pytest.mark.parametrize("parameters", [50_000, 20_000_000])
@@ -200,7 +209,12 @@ def test_every_part_is_measured_and_shown(
     seen = Counter(results["profile"]["lightning"]["seen"])
     assert {"arithmetic", "loops of the Trainer"} <= {*seen}
     assert results["sizes"][0]["parameters"] < 51_000
-    for text in ("per image, 0", "one self.log a step", "imports, s", "| 49,"):
+    for text in (
+        "per image, 0",
+        "one self.log a step",
+        "imports, s by the clock",
+        "| 49,",
+    ):
         assert text in shown
     draw(results, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
@@ -217,11 +231,8 @@ def test_the_command(config: SpeedConfig, tmp_path: Path) -> None:
     assert status == 0, stderr
     assert "the Lightning half as it is" in stdout
     results = json.loads((tmp_path / "new" / "a.json").read_text())
-    assert {
-        name: len(turns) for name, turns in results["ladder"].items()
-    } == dict.fromkeys(
-        ["arithmetic", "loader", "plain", "barebones", "stripped", "lightning"], 2
-    )
+    assert {*results["ladder"]} == {*RUNGS}
+    assert all(len(turns) == 2 for turns in results["ladder"].values())
     assert {*results} == {"machine", "dataset", "options", "ladder"}
 
 
