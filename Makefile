@@ -43,7 +43,7 @@ legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 cost: .venv/.ready ## Count what each lesson costs in either half
 	@$(RUN) compare.cost $(ARGS)
 
-bench: .venv/.ready ## Time the plain half against the bare arithmetic
+bench: .venv/.ready ## Time both halves against the bare arithmetic
 	@$(RUN) compare.speed $(ARGS)
 
 test: .venv/.ready ## Run the tests

@@ -27,6 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch._C._autograd import DeviceType
 from torch.profiler import profile
 
+from compare.machine import cpu_name
 from compare.ranks import Lab
 from shared.command import one_line_errors
 from shared.config import LOG_EVERY_N_STEPS, Count, Parser, TrainConfig
@@ -98,15 +99,6 @@ def profiled(path: Path) -> Iterator[None]:
     on_gpu = [span for _, device, span in spans if device == DeviceType.CUDA]
     shares = [covered(spans, begin, end) for spans in (messages, on_gpu)]
     path.with_suffix(".json").write_text(json.dumps(shares))
-
-
-def cpu_name() -> str:
-    """Return what this machine's processor calls itself."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    )
-    return names[0] if names else platform.processor()
 
 
 class Way(NamedTuple):

@@ -168,7 +168,10 @@ TINY = {
     "make plain": [],
     'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
     "make lightning ARGS=--help": ["--help"],
-    "make bench": [],
+    "make bench": ["--parts ladder --rounds=2 --limit-train-batches=22"],
+    'make bench ARGS="--parts ladder startup"': [
+        "--parts ladder --rounds=2 --limit-train-batches=22"
+    ],
     'make plain LESSON=checkpoint ARGS="--every-n-train-steps 100"': [
         "--every-n-train-steps=100"
     ],
