@@ -9,6 +9,10 @@ RUN := .venv/bin/python -m
 # With DEVICES=2 torchrun starts two processes of the plain half; a Trainer does so itself.
 TORCHRUN = torch.distributed.run --standalone --nproc-per-node $(DEVICES) -m
 
+ifneq ($(shell echo "$(DEVICES)" | tr -d 0-9),) # torchrun would show a traceback
+$(error DEVICES=$(DEVICES) is no number)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff compare tensorboard legacy cost bench test test-all lint clean FORCE
 

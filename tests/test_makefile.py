@@ -20,7 +20,7 @@ def make(
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "LESSON", "ARGS")
+        if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "LESSON", "ARGS", "DEVICES")
     }
     return subprocess.run(
         ["make", *arguments],
@@ -62,6 +62,13 @@ def test_diff_of_a_lesson_that_is_not_there(copy: Path) -> None:
     process = make(copy, "diff", "LESSON=typo")
     assert process.returncode == 2
     assert process.stderr.startswith("error: no lesson typo")
+
+
+def test_devices_that_are_no_number(copy: Path) -> None:
+    process = make(copy, "plain", "LESSON=distributed", "DEVICES=two")
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert "DEVICES=two is no number" in process.stderr
 
 
 def test_the_venv_is_made_once_and_again_when_requirements_change(copy: Path) -> None:
