@@ -162,7 +162,6 @@ def main(config: ShardingConfig, run_dir: Path) -> None:
         config.hidden_dim, config.latent_dim, config.learning_rate
     )
     torch.manual_seed(config.seed + dist.get_rank())  # [seed] dropout of its own
-    torch.manual_seed(config.seed + dist.get_rank())  # [seed] dropout of its own
     data = MNISTData(config)
     global_step, val_losses = fit(model, data, config, run_dir)
     best = min(val_losses, key=val_losses.__getitem__)
