@@ -56,14 +56,15 @@ def render(results: Results) -> str:
     text = (
         f"{conditions(results)} The halves and the numbers of processes took turns,"
         f" {options['rounds']} runs of"
-        f" {options['max_epochs'] * options['limit_train_batches']} steps each. Shown"
-        " are medians, and quartiles in brackets, of n times by the clock, which other"
-        " programs disturb: those of 10 steps, from one point of the curve to the next."
-        " Messages are what rank 0 spent on them, by the profiler."
+        f" {options['max_epochs'] * options['limit_train_batches']} steps each. Steps"
+        " are timed by the clock, which other programs disturb, ten at a time; shown"
+        " are medians of n such times, and quartiles in brackets. Messages are what"
+        " rank 0 spent on them, by the profiler."
     )
     says = (
-        f"Here two processes get through at most {best:.2f} times the images of one."
-        " As long as that is far from 2, the model is too small to be shared."
+        f"Here two processes get through at most {best:.2f} times the images of one in"
+        " the same time. As long as that is far from 2, the model is too small to be"
+        " shared."
     )
     return "\n\n".join([fill(text, 88), make_table(results), fill(says, 88)])
 
