@@ -10,6 +10,7 @@ from typing import Any
 
 from compare.machine import describe
 from shared.config import TrainConfig
+from shared.errors import UsageError
 
 Results = dict[str, Any]
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +22,11 @@ class MeasureConfig(TrainConfig):
 
     json: Path | None = None
     """Write all measurements to this file."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.json and self.json.is_dir():  # found out now, not after minutes
+            raise UsageError(f"--json {self.json} is a folder: name a file")
 
 
 def begin(config: MeasureConfig, dataset: str, *options: str) -> Results:

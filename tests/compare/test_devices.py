@@ -109,6 +109,7 @@ def keys(results: Any) -> Any:
     [
         (("devices", "--batch-size=7"), 2, "--batch-size must be even"),
         (("scaling", "--batch-size=7"), 2, "--batch-size must be even"),
+        (("scaling", "--json=compare"), 2, "--json compare is a folder"),
         (("scaling", "--batch-size=1000"), 1, "too few batches to time"),
     ],
 )
