@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_command_is_known() -> None:
-    """Each is run below, by .ci/run, or by the tests of make, legacy and cost."""
+    """Each is run below, by .ci/run, or by those of make, legacy, cost and devices."""
     elsewhere = {
         "make test",
         "make diff",
@@ -148,19 +147,6 @@ def test_the_commands_for_two_processes(small: TrainConfig) -> None:
         process = run_python(" ".join([command, *small.to_arguments()]))
         assert process.returncode == 0, process.stderr
         assert "test loss" in process.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["devices", "scaling"])
-def test_the_commands_that_measure_more_devices(
-    small: TrainConfig, command: str
-) -> None:
-    (line,) = re.findall(rf"^\$ (\S+ -m compare\.{command})$", README, re.M)
-    tiny = replace(small, limit_train_batches=30, max_epochs=1)
-    few = "--seeds=1" if command == "devices" else "--rounds=1"
-    process = run_python(" ".join([line, *tiny.to_arguments(), few]))
-    assert process.returncode == 0, process.stderr
-    assert "2x32" in process.stdout
 
 
 TINY = {

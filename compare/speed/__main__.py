@@ -9,15 +9,13 @@
 - profile: where a step's time goes, and what options of the Trainer give back
 """
 
-import json
 import os
 import sys
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from compare.machine import describe
+from compare.measured import begin, write
 from compare.speed import ladder, loading, profile, sizes, startup
 from compare.speed.options import PARTS, WARM_UP, SpeedConfig
 from compare.speed.plot import draw
@@ -61,29 +59,21 @@ def main() -> None:
     """Measure, print a table after each part, and write what was asked for."""
     config = Parser("python -m compare.speed", SpeedConfig).parse_config()
     config = replace(config, accelerator="cuda" if config.use_cuda else "cpu")
-    for path in (config.json, config.plot):
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    if config.plot:
+        config.plot.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(config.use_cuda)  # in all ways, as in the halves
     data = load(config)
     asked = [part for part in PARTS if part in config.parts]
-    results: dict[str, Any] = {
-        "machine": describe(config.use_cuda),
-        "dataset": data.dataset_name,
-        "options": {
-            name: getattr(config, name)
-            for name in ("threads", "batch_size", "hidden_dim", "latent_dim", "rounds")
-        },
-    }
+    options = ("threads", "batch_size", "hidden_dim", "latent_dim", "rounds")
+    results = begin(config, data.dataset_name, *options)
     print(render_machine(results))
     for part in asked:
         print(f"\nmeasuring {part} ...", file=sys.stderr, flush=True)
         results[part] = MEASURE[part](data, config.rounds)
         print(f"\n{RENDER[part](results)}", flush=True)
-        if config.json:  # after each part, as Ctrl-C may come in the next
-            config.json.write_text(json.dumps(results) + "\n")
+        write(results, config)  # after each part, as Ctrl-C may come in the next
     if config.plot:
         draw(results, config.plot)
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shared.config import Count, TrainConfig
+from compare.measured import MeasureConfig
+from shared.config import Count
 from shared.errors import UsageError
 
 PARTS = ("ladder", "sizes", "startup", "input", "profile")
@@ -18,7 +19,7 @@ else:  # to the parser, each of several words
 
 
 @dataclass(frozen=True)
-class SpeedConfig(TrainConfig):
+class SpeedConfig(MeasureConfig):
     """What to measure, and how often."""
 
     parts: Parts = field(default_factory=lambda: [*PARTS], metadata={"nargs": "+"})
@@ -33,8 +34,6 @@ class SpeedConfig(TrainConfig):
     """Validate on this many batches instead of all."""
     limit_test_batches: Count | None = 10
     """Test on this many batches instead of all."""
-    json: Path | None = None
-    """Write all measurements to this file."""
     plot: Path | None = None
     """Draw the part `sizes` into this file (.png, .svg or .pdf)."""
 

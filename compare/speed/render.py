@@ -5,34 +5,26 @@
 draws the plots and renews the README from the committed results, compare/results/.
 """
 
-import json
-from pathlib import Path
 from textwrap import fill
 
-from compare.readme import README, write_part
+from compare.measured import Results, committed, conditions
+from compare.readme import write_part
 from compare.speed.plot import draw
-from compare.speed.tables import RENDER, Results, what_is_timed
+from compare.speed.tables import RENDER, what_is_timed
 from shared.command import one_line_errors
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def render_machine(results: Results) -> str:
     """Return on what, when and how all was measured."""
-    machine, options = results["machine"], results["options"]
-    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
-    where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
     time = (
         "Times of a step are processor time, which other programs disturb less"
         if what_is_timed(results) == "processor"
         else "Times of a step are by the clock"
     )
     text = (
-        f"Measured on {machine['date']}: {where}, {machine['cores']} cores,"
-        f" {options['threads']} thread(s), load {machine['load']} beforehand;"
-        f" {versions}; {results['dataset']}. The ways took turns, n times each; shown"
-        f" are medians, and quartiles in brackets. {time}; each ratio is the median of"
-        " those of the rounds."
+        f"{conditions(results)} The ways took turns, n times each; shown are medians,"
+        f" and quartiles in brackets. {time}; each ratio is the median of those of the"
+        " rounds."
     )
     return fill(text, 88)
 
@@ -51,16 +43,16 @@ def render(results: Results, picture: str | None = None) -> str:
 def readme_part() -> str:
     """Return what the README says by the committed results."""
     return "\n\n".join(
-        render(json.loads(path.read_text()), f"compare/results/{path.stem}.png")
-        for path in sorted(RESULTS.glob("speed-*.json"))
+        render(results, f"compare/results/{path.stem}.png")
+        for path, results in committed("speed").items()
     )
 
 
 def main() -> None:
     """Draw the plots and renew the README."""
-    for path in sorted(RESULTS.glob("speed-*.json")):
-        draw(json.loads(path.read_text()), path.with_suffix(".png"))
-    write_part("speed", readme_part(), README)
+    for path, results in committed("speed").items():
+        draw(results, path.with_suffix(".png"))
+    write_part("speed", readme_part())
 
 
 if __name__ == "__main__":

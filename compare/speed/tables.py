@@ -1,14 +1,11 @@
 """The tables of `compare.speed`, in Markdown, for the screen and the README."""
 
-from collections.abc import Iterable, Sequence
 from textwrap import fill
-from typing import Any
 
-from tabulate import tabulate
+from compare.measured import Results
+from compare.speed.turns import ratio, spread
+from compare.spread import Spread, show, table
 
-from compare.speed.turns import Spread, ratio, spread
-
-Results = dict[str, Any]
 RUNGS = {
     "arithmetic": "forward, backward and update, batches in memory",
     "loader": "the same with the loader",
@@ -26,19 +23,6 @@ SELF_LOG = """\
 and copies the metric's settings for that. Importing Lightning sets
 `PYTORCH_NVML_BASED_CUDA_CHECK=1`; where there is no GPU, Adam then searches for a
 driver in every step."""
-
-
-def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
-    """Return a table in Markdown; numbers are given as they shall look."""
-    align = ("left", *["right"] * (len(headers) - 1))
-    return tabulate(
-        rows, headers, tablefmt="github", disable_numparse=True, colalign=align
-    )
-
-
-def show(taken: Spread, form: str) -> str:
-    """Return median and quartiles."""
-    return f"{taken.median:{form}} ({taken.lower:{form}} to {taken.upper:{form}})"
 
 
 def what_is_timed(results: Results) -> str:

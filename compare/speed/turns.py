@@ -1,10 +1,9 @@
 """Ways that take turns, and what is left of their times: medians and quartiles."""
 
 from collections.abc import Callable, Mapping
-from statistics import quantiles
-from typing import NamedTuple
 
 from compare.speed.ways import Sample
+from compare.spread import Spread, middle_half
 
 Samples = dict[str, list[Sample]]
 """What every turn of each way has measured."""
@@ -17,21 +16,6 @@ def take_turns(ways: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples
         for name, way in ways.items():
             samples[name].append(way())
     return samples
-
-
-class Spread(NamedTuple):
-    """The middle half of some numbers, and how many they are."""
-
-    median: float
-    lower: float
-    upper: float
-    n: int
-
-
-def middle_half(values: list[float]) -> Spread:
-    """Return median and quartiles."""
-    lower, middle, upper = quantiles(values, n=4, method="inclusive")
-    return Spread(middle, lower, upper, len(values))
 
 
 def spread(samples: list[Sample], what: str) -> Spread:

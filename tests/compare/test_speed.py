@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from compare.machine import describe
+from compare.measured import committed
 from compare.readme import part
 from compare.speed import loading, profile, sizes, startup
 from compare.speed.ladder import barebones, stripped
 from compare.speed.options import PARTS, WARM_UP, SpeedConfig
 from compare.speed.plot import draw
-from compare.speed.render import RESULTS, readme_part, render
+from compare.speed.render import readme_part, render
 from compare.speed.tables import RUNGS, aim
-from compare.speed.turns import Spread, ratio, spread, take_turns
+from compare.speed.turns import ratio, spread, take_turns
 from compare.speed.ways import (
     GPU_CHECK,
     Clock,
@@ -32,6 +33,7 @@ from compare.speed.ways import (
     lightning_half,
     plain_half,
 )
+from compare.spread import Spread
 from shared.config import TrainConfig
 from tests.commands import run_forked
 
@@ -58,10 +60,9 @@ def test_the_readme_has_the_committed_numbers() -> None:
 
 
 def test_committed_results_say_what_they_are() -> None:
-    files = sorted(RESULTS.glob("speed-*.json"))
+    files = committed("speed")
     assert files
-    for file in files:
-        results = json.loads(file.read_text())
+    for file, results in files.items():
         machine = results["machine"]
         assert {"date", "device", "cpu", "cores", "load", "versions"} == {*machine}
         assert {"Python", "torch", "pytorch-lightning"} == {*machine["versions"]}

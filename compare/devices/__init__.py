@@ -1,0 +1,1 @@
+"""What training with several processes changes in the numbers."""

@@ -1,0 +1,64 @@
+"""What a command has measured, kept as JSON: on what, how, and every number.
+
+The README shows the files that are committed, compare/results/NAME-DEVICE.json.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare.machine import describe
+from shared.config import TrainConfig
+from shared.errors import UsageError
+
+Results = dict[str, Any]
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class MeasureConfig(TrainConfig):
+    """The options of every command that measures."""
+
+    json: Path | None = None
+    """Write all measurements to this file."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.json and self.json.is_dir():  # found out now, not after minutes
+            raise UsageError(f"--json {self.json} is a folder: name a file")
+
+
+def begin(config: MeasureConfig, dataset: str, *options: str) -> Results:
+    """Return what is known beforehand, and make the folder of the file."""
+    if config.json:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+    return {
+        "machine": describe(config.use_cuda),
+        "dataset": dataset,
+        "options": {name: getattr(config, name) for name in options},
+    }
+
+
+def write(results: Results, config: MeasureConfig) -> None:
+    """Write what was measured, if that was asked for."""
+    if config.json:
+        config.json.write_text(json.dumps(results) + "\n")
+
+
+def committed(name: str) -> dict[Path, Results]:
+    """Return the results of a command that the README shows, by their files."""
+    files = sorted(RESULTS.glob(f"{name}-*.json"))
+    return {path: json.loads(path.read_text()) for path in files}
+
+
+def conditions(results: Results) -> str:
+    """Return on what and when all was measured."""
+    machine, options = results["machine"], results["options"]
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+    where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    return (
+        f"Measured on {machine['date']}: {where}, {machine['cores']} cores,"
+        f" {options['threads']} thread(s), load {machine['load']} beforehand;"
+        f" {versions}; {results['dataset']}."
+    )
