@@ -1,5 +1,9 @@
 """What a server of processes has at hand when it forks one: both halves, and data."""
 
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those it works for
+
 import torch
 
 import lightning.distributed  # noqa: F401

@@ -1,6 +1,10 @@
 """What more devices change: the commands that measure it, and the README's parts."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +18,7 @@ from compare.measured import committed
 from compare.readme import part
 from compare.scaling import render as scaling
 from shared.config import TrainConfig
-from tests.commands import run_forked, start
+from tests.commands import finish, run_forked, start
 
 PARTS: dict[str, Callable[[], str]] = {
     "devices": devices.readme_part,
@@ -120,3 +124,21 @@ def test_what_cannot_be_measured_is_one_line(
     result, _, stderr = run_forked(f"compare.{name}", "--dataset=mnist-5k", *options)
     assert (result, len(stderr.splitlines())) == (status, 1)
     assert message in stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_ctrl_c_during_the_imports_of_the_processes_is_quiet(tmp_path: Path) -> None:
+    process = start("compare.devices", f"--output-dir={tmp_path}")
+    while "libtorch" not in maps_of_children(process.pid):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, stderr = finish(process)
+    assert (status, stderr) == (130, "")
+
+
+def maps_of_children(pid: int) -> str:
+    """Return what files the children of a process have in their memory."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    maps = [Path("/proc", child, "maps") for child in found.stdout.split()]
+    return "".join(one.read_text() for one in maps if one.exists())
