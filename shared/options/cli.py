@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from shared.checkpoint import CheckpointError
 from shared.config import AnyConfig, Count, TrainConfig
 from shared.datasets import prepare, resolve_auto
@@ -35,6 +37,9 @@ KEYS = {
 PATHS = ("trainer.default_root_dir", "data.data_dir", "ckpt_path")
 """The keys of files and folders."""
 
+MOST_VALUES = 10_000
+"""How many values a YAML text may have."""
+
 
 @dataclass(frozen=True)
 class CliConfig(TrainConfig):
@@ -58,6 +63,30 @@ class CliConfig(TrainConfig):
             key: value for key, value in self.by_key().items() if value is not None
         }
         return [self.subcommand, *(f"--{key}={value}" for key, value in given.items())]
+
+
+def require_end(text: str) -> None:
+    """See that a YAML text has an end, and one within reach.
+
+    An anchor within itself has none, and ten anchors of ten times the one before are
+    ten billion values: whoever goes through them all goes on and on.
+
+    Raises:
+        YAMLError: it has none, or is no YAML.
+        RecursionError: it is nested too deeply.
+    """
+    waiting: list[Any] = [yaml.compose(text, yaml.SafeLoader)]
+    seen = 0
+    while waiting:
+        part = waiting.pop()
+        values = part.value if isinstance(part, yaml.CollectionNode) else part
+        if isinstance(values, list | tuple):  # of nodes, of pairs, or a pair of nodes
+            waiting += values
+            seen += len(values)
+        if seen > MOST_VALUES:
+            raise yaml.YAMLError(
+                f"more than {MOST_VALUES:,} values: is an anchor within itself?"
+            )
 
 
 def read_given_checkpoint(
