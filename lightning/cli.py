@@ -8,7 +8,7 @@
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -42,6 +42,7 @@ from shared.options.cli import (
     KEYS,
     PATHS,
     CliConfig,
+    NotEmptyStr,
     read_given_checkpoint,
     require_end,
     with_known_dataset,
@@ -51,11 +52,6 @@ from shared.run_dir import new_run_dir, say_what_is_saved
 from shared.signals import exit_on_signals
 
 DATA_DIR = str(Config().data_dir)  # that of the environment, or data
-
-if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
-    NotEmptyStr = str
-else:
-    from jsonargparse.typing import NotEmptyStr
 
 
 # 1. What can be set: the keys, their types and their defaults.

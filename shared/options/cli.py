@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -12,6 +12,11 @@ from shared.datasets import prepare, resolve_auto
 from shared.errors import UsageError
 from shared.lightning_format import from_loops
 from shared.trained import read_model
+
+if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
+    NotEmptyStr = str
+else:
+    from jsonargparse.typing import NotEmptyStr  # noqa: F401  the Lightning half's
 
 KEYS = {
     "seed": "seed_everything",
