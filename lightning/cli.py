@@ -8,12 +8,12 @@
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.callbacks import (
     BasePredictionWriter,
     ModelCheckpoint,
@@ -21,7 +21,6 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning.evaluate import LitPredictor
@@ -38,12 +37,14 @@ from shared.config import (
     plain,
     reword,
 )
-from shared.errors import UsageError
+from shared.errors import UsageError, raised_by
 from shared.options.cli import (
     KEYS,
     PATHS,
     CliConfig,
+    NotEmptyStr,
     read_given_checkpoint,
+    require_end,
     with_known_dataset,
 )
 from shared.predictions import join, write_predictions
@@ -51,11 +52,6 @@ from shared.run_dir import new_run_dir, say_what_is_saved
 from shared.signals import exit_on_signals
 
 DATA_DIR = str(Config().data_dir)  # that of the environment, or data
-
-if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
-    NotEmptyStr = str
-else:
-    from jsonargparse.typing import NotEmptyStr
 
 
 # 1. What can be set: the keys, their types and their defaults.
@@ -178,6 +174,17 @@ class Parser(LightningArgumentParser):
         # [errors] jsonargparse says it in many lines. [yaml] It also reads the files.
         raise UsageError(f"{reword(message)} (see --help)") from ex
 
+    def parse_string(self, content: str, path: Any = "", **options: Any) -> Namespace:
+        if not path:
+            raise UsageError("--config takes the name of a file, not its text")
+        parsed = super().parse_string(content, path, **options)
+        # [errors] jsonargparse lets this pass, and drops the value.
+        tree = yaml.safe_load(content)
+        for section in ("trainer", "model", "data"):  # a text names a file
+            if not isinstance(tree.get(section, {}), dict | str):
+                raise UsageError(f"--config {path}: there are no keys in {section}")
+        return parsed
+
     def dump(self, namespace: Namespace, *args: Any, **options: Any) -> str:
         # [paths] Absolute ones: a stored configuration is read from other folders, too.
         namespace = namespace.clone()
@@ -187,11 +194,33 @@ class Parser(LightningArgumentParser):
         return super().dump(namespace, *args, **options)
 
 
+read_yaml = get_loader("yaml")
+
+
+def read_finite_yaml(text: str) -> Any:
+    """Return what a text says. jsonargparse never ends with an anchor within itself."""
+    require_end(text)
+    return read_yaml(text)
+
+
+set_loader("yaml", read_finite_yaml, exceptions=(yaml.YAMLError,))  # [yaml]
+
+
 class LitCLI(LightningCLI):
     """Builds trainer, model and data from their keys, and calls trainer.fit and so on.
 
     With --ckpt_path, the model is that of the checkpoint, whatever its keys say.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except Exception as error:  # [errors] values that the Trainer's types let pass
+            packages = ("pytorch_lightning", "lightning_fabric", "jsonargparse")
+            keys = self.unusual_trainer_keys() if raised_by(error, packages) else []
+            if not keys:
+                raise
+            raise UsageError(f"{' or '.join(keys)}: {error}") from error
 
     # Nothing to write: --config, --print_config, a callback that stores the
     # configuration beside the results [store], fit, validate and so on [subcommands].
@@ -208,24 +237,21 @@ class LitCLI(LightningCLI):
         except (ValueError, RecursionError) as error:
             raise UsageError(f"--config: {error}") from error
         options = self.config[self.config.subcommand]
-        # [errors] jsonargparse lets these two pass, and drops the value.
-        for file in options.config or []:
-            if file is None:
-                raise UsageError("--config takes the name of a file, not its text")
-            try:
-                tree = yaml.safe_load(Path(str(file)).read_text())
-            except OSError as error:
-                raise UsageError(f"--config {file}: {error}") from error
-            for section in ("trainer", "model", "data"):  # or the name of a file
-                if not isinstance(tree.get(section, {}), dict | str):
-                    raise UsageError(f"--config {file}: there are no keys in {section}")
         for key, default in CliConfig().by_key().items():
-            if default is not None and options.get(key) is None:
+            if default is not None and options.get(key) in (None, "null"):
                 raise UsageError(f"--{key} cannot be null")
         path = None if options.ckpt_path is None else Path(options.ckpt_path)
         self.checkpoint = read_given_checkpoint(  # [resume]
             self.config.subcommand, path, options.trainer.max_epochs
         )
+
+    def unusual_trainer_keys(self) -> list[str]:
+        """Return the Trainer's own keys that have other values than their defaults."""
+        name = str(self.subcommand)
+        usual = self.parser.parse_args([name])[name].trainer
+        found = self.config[name].trainer.items()
+        keys = [f"trainer.{key}" for key, value in found if value != usual[key]]
+        return [f"--{key}" for key in keys if key not in KEYS.values()]
 
     def before_instantiate_classes(self) -> None:
         options = self.config[self.subcommand]
@@ -237,12 +263,6 @@ class LitCLI(LightningCLI):
         )
         known = with_known_dataset(given, self.checkpoint)  # [dataset]
         options.data.dataset = known.dataset
-
-    def instantiate_trainer(self, **options: Any) -> pl.Trainer:
-        try:
-            return super().instantiate_trainer(**options)
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            raise UsageError(f"trainer: {error}") from error
 
 
 # 3. How to do it: train, from the start or a checkpoint; validate, test or predict.

@@ -46,6 +46,7 @@ from shared.options.cli import (
     PATHS,
     CliConfig,
     read_given_checkpoint,
+    require_end,
     with_known_dataset,
 )
 from shared.predictions import write_predictions
@@ -135,8 +136,9 @@ class ConfigFile(argparse.Action):
 def read_yaml(file: str) -> dict[str, Any]:
     """Return what a file says, by section."""
     try:
-        with Path(file).open() as stream:
-            tree = yaml.safe_load(stream)  # [yaml]
+        text = Path(file).read_text()
+        require_end(text)
+        tree = yaml.safe_load(text)  # [yaml]
     except yaml.YAMLError as error:
         raise UsageError(" ".join(str(error).split())) from error
     if not isinstance(tree, dict):
@@ -242,12 +244,9 @@ def fit(
             bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
             # [checkpoint] with the keys of Lightning's
             checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
-            position = Position(epoch + 1, 0, global_step)
-            checkpoint |= {  # [resume]
-                "loops": to_loops(position),
-                "lr_schedulers": [],
-                "callbacks": {},
-            }
+            position = Position(epoch + 1, 0, global_step)  # [resume]
+            checkpoint |= {"loops": to_loops(position), "callbacks": {}}
+            checkpoint["lr_schedulers"] = []
             if val_loss < best_val_loss:
                 best_val_loss = val_loss
                 write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)

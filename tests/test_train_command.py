@@ -139,6 +139,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(small: TrainConfig, half: str) 
 
 
 @pytest.mark.parametrize("half", HALVES)
+def test_a_step_that_32_bits_cannot_hold_is_one_line(
+    small: TrainConfig, half: str
+) -> None:
+    arguments = replace(small, learning_rate=1e38).to_arguments()
+    status, _, stderr = run_forked(f"{half}.train", *arguments)
+    assert status == 1
+    assert_one_line(stderr, "too large a number for the weights: lower --learning-rate")
+
+
+@pytest.mark.parametrize("half", HALVES)
 def test_a_validation_loss_that_is_not_finite_stops_the_run(
     small: TrainConfig, half: str
 ) -> None:

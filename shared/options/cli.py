@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
 
 from shared.checkpoint import CheckpointError
 from shared.config import AnyConfig, Count, TrainConfig
@@ -10,6 +12,11 @@ from shared.datasets import prepare, resolve_auto
 from shared.errors import UsageError
 from shared.lightning_format import from_loops
 from shared.trained import read_model
+
+if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
+    NotEmptyStr = str
+else:
+    from jsonargparse.typing import NotEmptyStr  # noqa: F401  the Lightning half's
 
 KEYS = {
     "seed": "seed_everything",
@@ -35,6 +42,9 @@ KEYS = {
 PATHS = ("trainer.default_root_dir", "data.data_dir", "ckpt_path")
 """The keys of files and folders."""
 
+MOST_VALUES = 10_000
+"""How many values a YAML text may have."""
+
 
 @dataclass(frozen=True)
 class CliConfig(TrainConfig):
@@ -58,6 +68,30 @@ class CliConfig(TrainConfig):
             key: value for key, value in self.by_key().items() if value is not None
         }
         return [self.subcommand, *(f"--{key}={value}" for key, value in given.items())]
+
+
+def require_end(text: str) -> None:
+    """See that a YAML text has an end, and one within reach.
+
+    An anchor within itself has none, and ten anchors of ten times the one before are
+    ten billion values: whoever goes through them all goes on and on.
+
+    Raises:
+        YAMLError: it has none, or is no YAML.
+        RecursionError: it is nested too deeply.
+    """
+    waiting: list[Any] = [yaml.compose(text, yaml.SafeLoader)]
+    seen = 0
+    while waiting:
+        part = waiting.pop()
+        values = part.value if isinstance(part, yaml.CollectionNode) else part
+        if isinstance(values, list | tuple):  # of nodes, of pairs, or a pair of nodes
+            waiting += values
+            seen += len(values)
+        if seen > MOST_VALUES:
+            raise yaml.YAMLError(
+                f"more than {MOST_VALUES:,} values: is an anchor within itself?"
+            )
 
 
 def read_given_checkpoint(

@@ -1,7 +1,10 @@
 """The lesson cli computes the same in both halves, from the same keys."""
 
 import re
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +13,7 @@ from unittest.mock import patch
 import pytest
 import torch
 import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
@@ -18,7 +22,7 @@ import plain_pytorch.cli
 import shared.datasets
 from compare.results import read_results
 from compare.trace import trace
-from lightning.cli import LitCLI, LitTrainer
+from lightning.cli import LitCLI, LitModel, LitTrainer
 from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from shared.command import one_line_errors
 from shared.config import TrainConfig
@@ -287,6 +291,7 @@ WRONG_ARGUMENTS = {
     "fit --trainer.limit_train_batches=0.5": "--trainer.limit_train_batches: .*0.5",
     "fit --trainer.accelerator=tpu": "--trainer.accelerator: .*tpu",
     "fit --trainer.default_root_dir=": "--trainer.default_root_dir: ",
+    "fit --trainer.default_root_dir=null": "--trainer.default_root_dir",
     "fit --data.data_dir=": "--data.data_dir: ",
     "fit --seed_everything=true": "--seed_everything: .*true",
     "fit --data.seed=1": "data.seed",
@@ -312,14 +317,69 @@ def test_a_wrong_command_line_is_one_line(
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_file_that_contains_itself_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def nested_anchors(levels: int, merge: str = "") -> str:
+    """Return a file of one key, with 9 ** levels values in it."""
+    lines = ["- &a0 {x: 1}"]
+    for level in range(1, levels + 1):
+        inside = ", ".join([f"*a{level - 1}"] * 9)
+        lines.append(f"- &a{level} {f'{{<<: [{inside}]}}' if merge else f'[{inside}]'}")
+    return "trainer:\n  max_epochs:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+ENDLESS_FILES = {
+    "in a value": "model: &a\n  hidden_dim: *a\n",
+    "in a section": "trainer: &a {x: *a}\n",
+    "at the top": "&a\nmodel: *a\n",
+    "in a list": "trainer: {callbacks: &a [*a]}\n",
+    "merged": "trainer: &a {<<: *a}\n",
+    "nested": nested_anchors(6),
+    "nested and merged": nested_anchors(6, "<<"),
+    "deep": "model: " + "[" * 100_000,  # a crash in PyYAML's loader written in C
+}
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Fail where something takes longer, as what hangs does."""
+
+    def give_up(*_: Any) -> None:
+        pytest.fail(f"no end after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("text", ENDLESS_FILES.values(), ids=ENDLESS_FILES)
+def test_a_file_without_an_end_is_one_line(
+    half: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "run.yaml"
-    for text in ("trainer: &a {b: *a}", "model: " + "[" * 3000):
-        file.write_text(text)
-        line = refused("plain_pytorch", ["fit", f"--config={file}"], capsys)
-        assert "recursion" in line
+    file.write_text(text)
+    with time_limit(20):
+        line = refused(half, ["fit", f"--config={file}"], capsys)
+    assert re.search("anchor|recursion", line), line
+    assert [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_anchors_are_values(
+    half: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "threads: &one 1\n"
+        "model: &sizes {hidden_dim: &size 8, latent_dim: *size}\n"
+        "trainer: {max_epochs: *one}\n"
+    )
+    tree = yaml.safe_load(printed(half, ["fit", f"--config={file}"], capsys))
+    assert (tree["threads"], tree["trainer"]["max_epochs"]) == (1, 1)
+    assert (tree["model"]["hidden_dim"], tree["model"]["latent_dim"]) == (8, 8)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -349,13 +409,78 @@ def test_a_dry_run_leaves_nothing(
         ("--trainer.devices=foo", "devices"),
         ("--trainer.accumulate_grad_batches=0", "accumulate_grad_batches"),
         ("--trainer.check_val_every_n_epoch=0", "check_val_every_n_epoch"),
+        (f"--trainer.devices={10**30}", "--trainer.devices: "),
+        ("--trainer.strategy=xla", "--trainer.strategy: .*torch_xla"),
     ],
 )
 def test_the_trainer_refuses_in_one_line(
     base: CliConfig, argument: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert named in refused("lightning", [*base.to_arguments(), argument], capsys)
+    line = refused("lightning", [*base.to_arguments(), argument], capsys)
+    assert re.search(named, line), line
     assert not base.output_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["val_check_interval=0"], "--trainer.val_check_interval: .*zero"),
+        (["val_check_interval=99"], "--trainer.val_check_interval: .*99"),
+        (["val_check_interval=0", "detect_anomaly=true"], "interval or --trainer.det"),
+        (
+            ["callbacks=EarlyStopping", "callbacks.monitor=x"],
+            "--trainer.callbacks: .*x",
+        ),
+        (["callbacks=Timer", "callbacks.duration=x"], "--trainer.callbacks: .*x"),
+    ],
+)
+def test_what_the_trainer_finds_too_late_is_one_line(
+    base: CliConfig,
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [f"--trainer.{argument}" for argument in arguments]
+    with (
+        patch.object(sys, "argv", ["cli", *base.to_arguments(), *given]),
+        pytest.raises(SystemExit) as end,
+        one_line_errors(KEYS),
+    ):
+        lightning.cli.main()
+    assert end.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(f"error: .*{named}", line), line
+
+
+def test_an_error_of_the_training_keeps_its_traceback(
+    base: CliConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["cli", *base.to_arguments(), "--trainer.gradient_clip_val=1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+
+    def divide(model: LitModel, batch: Any, batch_idx: int) -> Any:
+        return 1 / batch_idx
+
+    def log_twice(model: LitModel, batch: Any, batch_idx: int) -> None:
+        model.log("x", 1.0)
+        model.log("x", 1.0, on_epoch=True)  # Lightning raises
+
+    for step, error in (
+        (divide, ZeroDivisionError),
+        (log_twice, MisconfigurationException),
+    ):
+        monkeypatch.setattr(LitModel, "training_step", step)
+        with pytest.raises(error), one_line_errors(KEYS):
+            lightning.cli.main()
+
+
+def test_an_error_of_the_trainer_without_a_key_keeps_its_traceback(
+    base: CliConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LitModel, "configure_optimizers", lambda model: 5)
+    monkeypatch.setattr(sys, "argv", ["cli", *base.to_arguments()])
+    with pytest.raises(MisconfigurationException), one_line_errors(KEYS):
+        lightning.cli.main()
 
 
 def dataset_in(stored: Path) -> str:
