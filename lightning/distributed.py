@@ -65,7 +65,6 @@ class LitDistributedAutoEncoder(LitDecayingAutoEncoder):
         return loss
 
 
-# 2. How to train: for every epoch, for every batch, one step down the gradient.
 class LitDistributedMNIST(LitResumableMNIST):
     """Deals the images out to the ranks."""
 
@@ -76,8 +75,9 @@ class LitDistributedMNIST(LitResumableMNIST):
         return EpochSampler(len(self.train_set), self.config.seed, world_size, rank)
 
 
+# 2. How to train: for every epoch, for every batch, one step down the gradient.
 class ResumableRanks(Resumable):
-    """Saves and stops on all ranks at the same step."""
+    """Saves and stops on all ranks at the same step: by hand RankState and fit."""
 
     def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
         self.path = trainer.strategy.broadcast(self.path)  # [folder]
@@ -97,8 +97,7 @@ class ResumableRanks(Resumable):
         own = get_rng_states()
         super().on_load_checkpoint(trainer, model, checkpoint)
         # [rng] With more or fewer ranks than then, each keeps that of its seed.
-        saved = checkpoint.get("rng_states_of_ranks", [])
-        set_rng_states(of_this_rank(saved, otherwise=own))
+        set_rng_states(of_this_rank(checkpoint.get("rng_states_of_ranks", []), own))
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         trainer.strategy.barrier()
@@ -128,6 +127,16 @@ class ResumableRanks(Resumable):
         atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
 
 
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Kill the processes that do not end by themselves; torchrun does so, too."""
+    deadline = time.monotonic() + GRACE
+    for process in processes:
+        try:
+            process.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 class OwnSignals(pl.Callback):
     """Ctrl-C and SIGTERM end a run as without a Trainer.
 
@@ -146,7 +155,7 @@ class OwnSignals(pl.Callback):
 
 
 class SeedRanks(pl.Callback):
-    """Gives every rank random numbers of its own, for dropout."""
+    """Gives every rank random numbers of its own, for dropout: by hand in main."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -156,20 +165,10 @@ class SeedRanks(pl.Callback):
             torch.manual_seed(self.seed + trainer.global_rank)  # [seed]
 
 
-def end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Kill the processes that do not end by themselves."""
-    deadline = time.monotonic() + GRACE
-    for process in processes:
-        try:
-            process.wait(max(0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
 def make_distributed_trainer(
     config: DistributedConfig, run_dir: Path, global_step: int
 ) -> pl.Trainer:
-    """Return the Trainer of checkpoint.py, for several ranks."""
+    """Return the Trainer of checkpoint.py, for several ranks: by hand run_epochs."""
     # What it does there, it does on each of them: [deterministic] [epochs] [limit]
     # [position] [shuffle] [mode] [zero_grad] [backward] [step] [schedule] [progress]
     # [top_k]. Unasked, it calls prepare_data on one process of each machine [download],

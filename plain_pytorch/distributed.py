@@ -2,11 +2,9 @@
 
     torchrun --nproc-per-node 2 -m plain_pytorch.distributed --batch-size 32
 
-Every process runs this file from the top to the end, on its own part of the images.
-Started without torchrun it is the only one.
+Every process runs all of this, on its own images; without torchrun there is one.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
@@ -18,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DistributedSampler, Sampler
+from torch.utils.data import DistributedSampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -60,7 +58,7 @@ def join_group(config: RanksConfig, lesson: str = "distributed") -> None:
     """Meet the other processes."""
     expect_torchrun(config.world_size, config.devices, f"plain_pytorch.{lesson}")
     if config.use_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # [device]
+        torch.cuda.set_device(dist.get_node_local_rank())  # [device]
     dist.init_process_group("nccl" if config.use_cuda else "gloo")  # [group]
 
 
@@ -75,8 +73,7 @@ class RankState(TrainState):
         own = get_rng_states()
         super().load_state_dict(checkpoint)
         # [rng] With more or fewer ranks than then, each keeps that of its seed.
-        saved = checkpoint.get("rng_states_of_ranks", [])
-        self.rng_states = of_this_rank(saved, otherwise=own)
+        self.rng_states = of_this_rank(checkpoint.get("rng_states_of_ranks", []), own)
         set_rng_states(self.rng_states)
 
 
@@ -88,7 +85,7 @@ def fit(
     ckpt_path: Path | None,
 ) -> RankState:
     """Train to the last epoch, from the first or from where a checkpoint stands."""
-    if os.environ["LOCAL_RANK"] == "0":
+    if dist.get_node_local_rank() == 0:
         data.prepare_data()  # [download] on one process of each machine
     dist.barrier()
     prepare(model, data, config)  # [device] [deterministic]
@@ -106,9 +103,8 @@ def fit(
         dist.barrier()  # it is whole before another is deleted
 
     # [log] By rank 0 alone. Points after the checkpoint, of a killed run, come again.
-    purge_step = state.position.global_step or None
-    is_rank_0 = dist.get_rank() == 0
-    log = SummaryWriter(run_dir, purge_step=purge_step) if is_rank_0 else nullcontext()
+    rank, step = dist.get_rank(), state.position.global_step or None
+    log = SummaryWriter(run_dir, purge_step=step) if rank == 0 else nullcontext()
     with log as writer:
         dist.barrier()
         set_timeout(config.timeout)  # [timeout] from now on
@@ -202,7 +198,7 @@ def evaluate(
 ) -> float:
     """Return the mean loss of every rank's first `limit` batches, or of all."""
     # [shard] Where the images cannot be dealt out evenly, some are counted twice.
-    sampler: Sampler[int] = DistributedSampler(images, shuffle=False)
+    loader = data.dataloader(images, DistributedSampler(images, shuffle=False))
     for buffer in model.buffers():
         # [buffers] Each rank has seen other images: what is saved, and so validated, is
         # BatchNorm's count on rank 0. DDP does this before each call, in training, too.
@@ -210,8 +206,7 @@ def evaluate(
     model.eval()  # [mode]
     on_gpu = next(model.parameters()).is_cuda
     loss_sum, num_images = torch.zeros(()), 0
-    batches = islice(data.dataloader(images, sampler), limit)  # [limit]
-    for batch_idx, batch in enumerate(batches):
+    for batch_idx, batch in enumerate(islice(loader, limit)):  # [limit]
         if on_gpu:
             batch = [tensor.cuda() for tensor in batch]  # [device]
         loss = step(batch, batch_idx)

@@ -44,7 +44,7 @@ def gather_rng_states(own: dict[str, Any] | None) -> list[Any]:
     return states
 
 
-def of_this_rank(states: list[Any], otherwise: dict[str, Any]) -> dict[str, Any]:
-    """Return this rank's part of what was gathered, if by as many ranks as now."""
+def of_this_rank(states: list[Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return this rank's part of what as many ranks have gathered, otherwise `own`."""
     as_many = len(states) == dist.get_world_size()
-    return states[dist.get_rank()] if as_many else otherwise
+    return states[dist.get_rank()] if as_many else own
