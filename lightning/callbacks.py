@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import (
 from lightning.train import LitAutoEncoder, LitMNIST, make_trainer
 from shared.averaging import get_mean_avg_fn
 from shared.checkpoint import load_weights, read_checkpoint
-from shared.command import report, run
+from shared.command import report, report_epochs, run
 from shared.data import Batch
 from shared.options.callbacks import CallbacksConfig
 from shared.pictures import reconstruction_grid
@@ -78,38 +78,6 @@ class LitScheduledAutoEncoder(LitAutoEncoder):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
-def callbacks_for(config: CallbacksConfig) -> list[pl.Callback]:
-    """Return what the Trainer of `train` is to do besides."""
-    # Its loop stays as it is, and with it [download] [device] [deterministic]
-    # [epochs] [limit] [shuffle] [mode] [finite] [zero_grad] [backward] [step] [mean]
-    # [log] [progress] [checkpoint].
-    callbacks = [
-        EarlyStopping(  # [early_stop]
-            "val_loss",
-            patience=config.patience,
-            min_delta=config.min_delta,
-            mode=config.mode,
-            check_finite=config.check_finite,
-            stopping_threshold=config.stopping_threshold,
-        ),
-        LearningRateMonitor(logging_interval="step"),  # [lr] of this step
-        ReconstructionPictures(config.every_n_epochs),  # [picture]
-    ]
-    match config.weight_averaging:  # [average]
-        case "ema":
-            callbacks.append(EMAWeightAveraging(decay=config.decay))
-        case "mean":
-            callbacks.append(EpochMean(config.swa_epoch_start))
-        case "swa":
-            # [swa] It takes the weights in as an epoch begins, torch's recipe when it
-            # is over: so the last epoch's are never in this mean, and those from before
-            # the first are. mean follows the recipe. With BatchNorm layers, this one
-            # adds an epoch for their statistics, and in it a step of the optimizer.
-            swa = StochasticWeightAveraging(config.swa_lrs, config.swa_epoch_start)
-            callbacks.append(swa)
-    return callbacks
-
-
 class EpochMean(WeightAveraging):
     """The mean of the weights over the epochs from `swa_epoch_start` on."""
 
@@ -152,6 +120,38 @@ class ReconstructionPictures(pl.Callback):
             writer.add_image("reconstructions", grid, trainer.global_step)
 
 
+def callbacks_for(config: CallbacksConfig) -> list[pl.Callback]:
+    """Return what the Trainer of `train` is to do besides."""
+    # Its loop stays as it is, and with it [download] [device] [deterministic]
+    # [epochs] [limit] [shuffle] [mode] [finite] [zero_grad] [backward] [step] [mean]
+    # [log] [progress] [checkpoint].
+    callbacks = [
+        EarlyStopping(  # [early_stop]
+            "val_loss",
+            patience=config.patience,
+            min_delta=config.min_delta,
+            mode=config.mode,
+            check_finite=config.check_finite,
+            stopping_threshold=config.stopping_threshold,
+        ),
+        LearningRateMonitor(logging_interval="step"),  # [lr] of this step
+        ReconstructionPictures(config.every_n_epochs),  # [picture]
+    ]
+    match config.weight_averaging:  # [average]
+        case "ema":
+            callbacks.append(EMAWeightAveraging(decay=config.decay))
+        case "mean":
+            callbacks.append(EpochMean(config.swa_epoch_start))
+        case "swa":
+            # [swa] It takes the weights in as an epoch begins, torch's recipe when it
+            # is over: so the last epoch's are never in this mean, and those from before
+            # the first are. mean follows the recipe. With BatchNorm layers, this one
+            # adds an epoch for their statistics, and in it a step of the optimizer.
+            swa = StochasticWeightAveraging(config.swa_lrs, config.swa_epoch_start)
+            callbacks.append(swa)
+    return callbacks
+
+
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
 # Nothing to write: the Trainer calls validation_step and test_step.
 
@@ -178,7 +178,8 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
     trainer.test(model, datamodule=data)
     best_val_loss = trainer.checkpoint_callback.best_model_score.item()
     test_loss = trainer.callback_metrics["test_loss"].item()
-    print(f"epochs                {epochs} of {config.max_epochs}")
+    reason = trainer.early_stopping_callback.stopping_reason.name  # [early_stop]
+    report_epochs(epochs, config.max_epochs, reason)
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
 
 

@@ -25,13 +25,7 @@ from shared.command import report, run, show_digit
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
 from shared.errors import require_finite
-from shared.lightning_format import (
-    Position,
-    from_callbacks,
-    from_loops,
-    to_callbacks,
-    to_loops,
-)
+from shared.lightning_format import from_callbacks, from_loops, to_callbacks, to_loops
 from shared.options.checkpoint import CheckpointConfig
 from shared.resume import check_same, describe, find_checkpoint, read_resumable
 from shared.rng import get_rng_states, set_rng_states
@@ -150,29 +144,41 @@ class Resumable(pl.Callback):
                 self.save(trainer)
 
 
+def check_resumable(
+    path: Path, config: CheckpointConfig, data: LitMNIST, model: LitDecayingAutoEncoder
+) -> int:
+    """See that a checkpoint is of this very run; return the steps taken so far.
+
+    A Trainer goes on with whatever it is given.
+    """
+    checkpoint = read_resumable(path, config)
+    data.prepare_data()
+    data.setup("fit")
+    check_same(checkpoint, path, data, model, *model.configure_optimizers().values())
+    return from_loops(checkpoint["loops"]).global_step
+
+
 def make_trainer(
-    config: CheckpointConfig, run_dir: Path, global_step: int
+    config: CheckpointConfig,
+    run_dir: Path,
+    global_step: int,
+    *callbacks: pl.Callback,
+    **options: Any,
 ) -> pl.Trainer:
-    """Return a Trainer, which has the loops."""
+    """Return a Trainer, which has the loops; a lesson adds callbacks and options."""
     # Unasked, it calls train() and eval() [mode]; for every batch [zero_grad],
     # [backward] and [step]; and after every epoch step() of the scheduler [schedule].
-    checkpoints = run_dir / "checkpoints"
-    callbacks = [
-        TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
-        Resumable(config, checkpoints / "last.ckpt"),
-    ]
     if config.checkpointing:
         best = ModelCheckpoint(  # [top_k]
-            checkpoints,
+            run_dir / "checkpoints",
             filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
             monitor="val_loss",
             save_top_k=config.save_top_k,
             enable_version_counter=False,  # a resumed run writes its own file again
         )
-        callbacks.append(best)
+        callbacks = (*callbacks, best)
     return pl.Trainer(
         accelerator="cuda" if config.use_cuda else "cpu",  # [device]
-        devices=1,
         deterministic=config.use_cuda,  # [deterministic]
         max_epochs=config.max_epochs,  # [epochs]
         limit_train_batches=config.limit_train_batches,  # [limit]
@@ -189,7 +195,11 @@ def make_trainer(
         ),
         enable_checkpointing=config.checkpointing,  # [checkpoint]
         plugins=[AtomicCheckpointIO()],
-        callbacks=callbacks,
+        callbacks=[
+            TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+            *callbacks,
+        ],
+        **options,
     )
 
 
@@ -211,16 +221,10 @@ def main(config: CheckpointConfig, run_dir: Path) -> None:
     )
     data = LitResumableMNIST(config)
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
-    position = Position()
-    if ckpt_path:  # [resume] Checked here, before the logger drops what comes again.
-        checkpoint = read_resumable(ckpt_path, config)
-        data.prepare_data()
-        data.setup("fit")
-        check_same(
-            checkpoint, ckpt_path, data, model, *model.configure_optimizers().values()
-        )
-        position = from_loops(checkpoint["loops"])
-    trainer = make_trainer(config, run_dir, position.global_step)
+    # [resume] Checked here, before the logger drops the points that come again.
+    step = check_resumable(ckpt_path, config, data, model) if ckpt_path else 0
+    resumable = Resumable(config, run_dir / "checkpoints" / "last.ckpt")
+    trainer = make_trainer(config, run_dir, step, resumable, devices=1)
     trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_k_models", {})
     path = min(best, key=best.__getitem__, default=None)

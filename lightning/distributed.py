@@ -16,23 +16,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from lightning.checkpoint import LitDecayingAutoEncoder, Resumable
-from lightning.train import AtomicCheckpointIO, LitMNIST
+from lightning.checkpoint import (
+    LitDecayingAutoEncoder,
+    LitResumableMNIST,
+    Resumable,
+    check_resumable,
+    make_trainer,
+)
 from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler
 from shared.errors import UserError, require_finite
-from shared.lightning_format import Position, from_loops
 from shared.options.distributed import DistributedConfig
 from shared.ranks import GRACE, Watchdog, set_timeout, signalled_anywhere
-from shared.resume import check_same, find_checkpoint, read_resumable
-from shared.rng import get_rng_states, set_rng_states
+from shared.resume import find_checkpoint
+from shared.rng import gather_rng_states, get_rng_states, of_this_rank, set_rng_states
 from shared.signals import exit_on_signal, exit_on_signals
 
 
@@ -66,27 +65,78 @@ class LitDistributedAutoEncoder(LitDecayingAutoEncoder):
         return loss
 
 
-class LitDistributedMNIST(LitMNIST):
-    """Deals the images out to the ranks, and goes on where a training stands."""
+class LitDistributedMNIST(LitResumableMNIST):
+    """Deals the images out to the ranks."""
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_sampler(self) -> EpochSampler:
         # [shard] Every rank has its own part of the images. Other loaders get their
         # DistributedSampler from the Trainer; this one has to be able to skip.
-        trainer = self.trainer
-        sampler = EpochSampler(
-            len(self.train_set),
-            self.config.seed,
-            trainer.world_size,
-            trainer.global_rank,
-        )
-        progress = trainer.fit_loop.epoch_progress.current
-        sampler.set_epoch(progress.processed)  # [shuffle]
-        batch_idx = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        sampler.skip = batch_idx * self.config.batch_size  # [position]
-        return self.dataloader(self.train_set, sampler)
+        world_size, rank = self.trainer.world_size, self.trainer.global_rank
+        return EpochSampler(len(self.train_set), self.config.seed, world_size, rank)
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
+class ResumableRanks(Resumable):
+    """Saves and stops on all ranks at the same step: by hand RankState and fit."""
+
+    def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
+        self.path = trainer.strategy.broadcast(self.path)  # [folder]
+        if trainer.strategy.broadcast(trainer.ckpt_path) != trainer.ckpt_path:
+            raise UserError("rank 0 resumes, this one cannot: share the --output-dir")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        super().on_save_checkpoint(trainer, model, checkpoint)
+        rng_states = gather_rng_states(self.rng_states)  # [rng]
+        checkpoint["rng_states_of_ranks"] = rng_states
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        own = get_rng_states()
+        super().on_load_checkpoint(trainer, model, checkpoint)
+        # [rng] With more or fewer ranks than then, each keeps that of its seed.
+        set_rng_states(of_this_rank(checkpoint.get("rng_states_of_ranks", []), own))
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        trainer.strategy.barrier()
+        set_timeout(self.config.timeout)  # [timeout] from now on
+        Watchdog().start()  # [hang]
+        super().on_train_start(trainer, model)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        every = self.config.every_n_train_steps or inf
+        step = trainer.global_step
+        stop = signalled_anywhere(step, model.device)  # [signal]
+        if batch_idx == 0 or step % every == 0 or stop:
+            self.save(trainer)  # [checkpoint]
+        if stop:
+            exit_on_signal(stop, None)
+
+    def on_exception(
+        self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # [hang] The launcher's thread kills this process, before it has spoken, when
+        # another has failed, but not one that takes no signals and outlives this one.
+        for thread in threading.enumerate():
+            if thread.name == "child-process-observer":
+                thread._child_processes = []
+        atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
+
+
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Kill the processes that do not end by themselves; torchrun does so, too."""
+    deadline = time.monotonic() + GRACE
+    for process in processes:
+        try:
+            process.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 class OwnSignals(pl.Callback):
     """Ctrl-C and SIGTERM end a run as without a Trainer.
 
@@ -105,7 +155,7 @@ class OwnSignals(pl.Callback):
 
 
 class SeedRanks(pl.Callback):
-    """Gives every rank random numbers of its own, for dropout."""
+    """Gives every rank random numbers of its own, for dropout: by hand in main."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -115,116 +165,25 @@ class SeedRanks(pl.Callback):
             torch.manual_seed(self.seed + trainer.global_rank)  # [seed]
 
 
-class ResumableRanks(Resumable):
-    """Saves and stops on all ranks at the same step."""
-
-    def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
-        self.path = trainer.strategy.broadcast(self.path)  # [folder]
-        if trainer.strategy.broadcast(trainer.ckpt_path) != trainer.ckpt_path:
-            raise UserError("rank 0 resumes, this one cannot: share the --output-dir")
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
-    ) -> None:
-        super().on_save_checkpoint(trainer, model, checkpoint)
-        rng_states: list[Any] = [None] * trainer.world_size
-        dist.all_gather_object(rng_states, self.rng_states)  # [rng]
-        checkpoint["rng_states_of_ranks"] = rng_states
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, model: Any, checkpoint: dict[str, Any]
-    ) -> None:
-        own = get_rng_states()
-        super().on_load_checkpoint(trainer, model, checkpoint)
-        saved = checkpoint.get("rng_states_of_ranks", [])
-        if len(saved) == trainer.world_size:  # [rng] or it keeps that of its seed
-            own = saved[trainer.global_rank]
-        set_rng_states(own)
-
-    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        trainer.strategy.barrier()
-        set_timeout(self.config.timeout)  # [timeout] from now on
-        Watchdog().start()  # [hang]
-        super().on_train_start(trainer, model)
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        every = self.config.every_n_train_steps or inf
-        step, stop = trainer.global_step, 0
-        if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
-            stop = signalled_anywhere(model.device)
-        if batch_idx == 0 or step % every == 0 or stop:
-            self.save(trainer)  # [checkpoint]
-        if stop:
-            exit_on_signal(stop, None)
-
-    def on_exception(
-        self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException
-    ) -> None:
-        # [hang] The launcher's thread kills this process, before it has spoken, when
-        # another has failed, but not one that takes no signals and outlives this one.
-        for thread in threading.enumerate():
-            if thread.name == "child-process-observer":
-                thread._child_processes = []
-        atexit.register(end, getattr(trainer.strategy.launcher, "procs", []))
-
-
-def end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Kill the processes that do not end by themselves."""
-    deadline = time.monotonic() + GRACE
-    for process in processes:
-        try:
-            process.wait(max(0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def make_trainer(
+def make_distributed_trainer(
     config: DistributedConfig, run_dir: Path, global_step: int
 ) -> pl.Trainer:
-    """Return a Trainer, which has the loops."""
-    # Unasked, it calls prepare_data on one process of each machine [download], joins
-    # the process group [group], wraps the model in DDP [ddp], and logs on rank 0 only;
-    # for every batch [zero_grad], [backward] and [step]; after an epoch [schedule].
-    checkpoints = run_dir / "checkpoints"
-    callbacks = [
-        TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),  # [progress]
+    """Return the Trainer of checkpoint.py, for several ranks: by hand run_epochs."""
+    # What it does there, it does on each of them: [deterministic] [epochs] [limit]
+    # [position] [shuffle] [mode] [zero_grad] [backward] [step] [schedule] [progress]
+    # [top_k]. Unasked, it calls prepare_data on one process of each machine [download],
+    # joins the process group [group], wraps the model in DDP [ddp], and logs and writes
+    # on rank 0 only.
+    return make_trainer(
+        config,
+        run_dir,
+        global_step,
         OwnSignals(),
         SeedRanks(config.seed),
-        ResumableRanks(config, checkpoints / "last.ckpt"),
-    ]
-    if config.checkpointing:
-        best = ModelCheckpoint(  # [top_k]
-            checkpoints,
-            filename="best" if config.save_top_k == 1 else "{epoch}-{step}",
-            monitor="val_loss",
-            save_top_k=config.save_top_k,
-            enable_version_counter=False,  # a resumed run writes its own file again
-        )
-        callbacks.append(best)
-    return pl.Trainer(
-        accelerator="cuda" if config.use_cuda else "cpu",  # [device]
-        devices=config.devices,
+        ResumableRanks(config, run_dir / "checkpoints" / "last.ckpt"),
+        devices=config.devices,  # [device] one for each rank
         num_nodes=config.num_nodes,
         strategy=config.strategy,
-        deterministic=config.use_cuda,  # [deterministic]
-        max_epochs=config.max_epochs,  # [epochs]
-        limit_train_batches=config.limit_train_batches,  # [limit]
-        limit_val_batches=config.limit_val_batches,
-        limit_test_batches=config.limit_test_batches,
-        log_every_n_steps=LOG_EVERY_N_STEPS,  # [log]
-        logger=TensorBoardLogger(
-            run_dir.parent,
-            name="",
-            version=run_dir.name,
-            default_hp_metric=False,
-            # [log] Points after the checkpoint, of a killed run, come again.
-            purge_step=global_step or None,
-        ),
-        enable_checkpointing=config.checkpointing,  # [checkpoint]
-        plugins=[AtomicCheckpointIO()],
-        callbacks=callbacks,
     )
 
 
@@ -242,16 +201,9 @@ def main(config: DistributedConfig, run_dir: Path) -> None:
     )
     data = LitDistributedMNIST(config)
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
-    position = Position()
-    if ckpt_path:  # [resume] Checked here, before the logger drops what comes again.
-        checkpoint = read_resumable(ckpt_path, config)
-        data.prepare_data()
-        data.setup("fit")
-        check_same(
-            checkpoint, ckpt_path, data, model, *model.configure_optimizers().values()
-        )
-        position = from_loops(checkpoint["loops"])
-    trainer = make_trainer(config, run_dir, position.global_step)
+    # [resume] Checked here, before the logger drops the points that come again.
+    step = check_resumable(ckpt_path, config, data, model) if ckpt_path else 0
+    trainer = make_distributed_trainer(config, run_dir, step)
     trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_k_models", {})
     path = min(best, key=best.__getitem__, default=None)

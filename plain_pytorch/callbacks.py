@@ -32,12 +32,8 @@ from plain_pytorch.train import (
     prepare,
 )
 from shared.averaging import get_mean_avg_fn
-from shared.checkpoint import (
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
-from shared.command import report, run
+from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
+from shared.command import report, report_epochs, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import MNISTData
 from shared.errors import require_finite
@@ -72,8 +68,68 @@ class ScheduledAutoEncoder(PlainAutoEncoder):
 
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
+class EarlyStopping:
+    """Says after each validation whether to stop, and why, as Lightning's does.
+
+    It compares in the 32 bits of the loss: in the 64 of a Python float, a loss of 0.7
+    is below a threshold of 0.7.
+    """
+
+    def __init__(self, config: CallbacksConfig) -> None:
+        self.config = config
+        self.is_better = torch.lt if config.mode == "min" else torch.gt
+        self.min_delta = config.min_delta * (1 if config.mode == "min" else -1)
+        self.best_score = torch.tensor(inf if config.mode == "min" else -inf)
+        self.wait_count = 0
+        self.stopping_reason = "NOT_STOPPED"  # the names are Lightning's
+
+    def should_stop(self, current: Tensor) -> bool:
+        threshold = self.config.stopping_threshold
+        if self.config.check_finite and not current.isfinite():
+            self.stopping_reason = "NON_FINITE_METRIC"
+        elif threshold is not None and self.is_better(current, threshold):
+            self.stopping_reason = "STOPPING_THRESHOLD"
+        elif self.is_better(current + self.min_delta, self.best_score):
+            self.best_score, self.wait_count = current, 0
+        else:
+            self.wait_count += 1
+            if self.wait_count >= self.config.patience:
+                self.stopping_reason = "PATIENCE_EXHAUSTED"
+        return self.stopping_reason != "NOT_STOPPED"
+
+
+def average_of(
+    model: PlainAutoEncoder, config: CallbacksConfig
+) -> AveragedModel | None:
+    """Return a copy of the model that is to become the average of its weights."""
+    match config.weight_averaging:  # [average]
+        case "ema":  # not get_ema_multi_avg_fn, which rounds otherwise
+            avg_fn = get_ema_avg_fn(config.decay)
+            return AveragedModel(model, avg_fn=avg_fn, use_buffers=True)
+        case "mean":
+            avg_fn = get_mean_avg_fn(config.swa_epoch_start)
+            return AveragedModel(model, avg_fn=avg_fn, use_buffers=True)
+        case "swa":
+            # [swa] Lightning takes the weights in as an epoch begins, torch's recipe
+            # when it is over: so the last epoch's are never in this mean, and those
+            # from before the first are. mean follows the recipe.
+            return AveragedModel(model, torch.device("cpu"), get_swa_avg_fn())
+    return None
+
+
+def swa_schedule(optimizer: torch.optim.Optimizer, config: CallbacksConfig) -> SWALR:
+    """Return the schedule with which swa replaces another when it begins."""
+    # initial_lr and last_epoch as Lightning sets them; SWALR uses neither.
+    optimizer.param_groups[0]["initial_lr"] = config.swa_lrs
+    return SWALR(optimizer, config.swa_lrs, last_epoch=config.max_epochs)
+
+
 def fit(
-    model: ScheduledAutoEncoder, data: MNISTData, config: CallbacksConfig, run_dir: Path
+    model: ScheduledAutoEncoder,
+    data: MNISTData,
+    config: CallbacksConfig,
+    run_dir: Path,
+    early_stopping: EarlyStopping,
 ) -> tuple[ScheduledAutoEncoder, int, int, float]:
     """Train until the last epoch or an early stop, validate after every epoch.
 
@@ -92,25 +148,17 @@ def fit(
     averaged = average_of(model, config)
     is_validated = config.weight_averaging in ("ema", "mean")  # [average]
     kept: Any = averaged.module if is_validated else model
-    early_stopping = EarlyStopping(config)
+    swa_start = config.swa_epoch_start - 1 if config.weight_averaging == "swa" else inf
     global_step, best_val_loss = 0, inf
     with (
         SummaryWriter(run_dir) as writer,  # [log]
         tqdm(total=num_batches) as bar,  # [progress]
     ):
         for epoch in range(config.max_epochs):  # [epochs]
-            if config.weight_averaging == "swa" and epoch + 1 >= config.swa_epoch_start:
-                # [swa] Lightning takes the weights in as an epoch begins, torch's
-                # recipe when it is over: so the last epoch's are never in this mean,
-                # and those from before the first are. mean follows the recipe.
-                averaged.update_parameters(model)
-                if epoch + 1 == config.swa_epoch_start:
-                    # initial_lr and last_epoch as Lightning sets them; SWALR uses
-                    # neither.
-                    optimizer.param_groups[0]["initial_lr"] = config.swa_lrs
-                    scheduler = SWALR(
-                        optimizer, config.swa_lrs, last_epoch=config.max_epochs
-                    )
+            if epoch == swa_start:
+                scheduler = swa_schedule(optimizer, config)  # [swa]
+            if epoch >= swa_start:
+                averaged.update_parameters(model)  # [swa] before the epoch's steps
             train_loader.sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
             model.train()  # [mode]
             loss_sum, num_images = torch.zeros(()), 0
@@ -177,49 +225,6 @@ def fit(
     return kept, global_step, epoch + 1, best_val_loss
 
 
-class EarlyStopping:
-    """Says after each validation whether to stop, as Lightning's does.
-
-    It compares in the 32 bits of the loss: in the 64 of a Python float, a loss of 0.7
-    is below a threshold of 0.7.
-    """
-
-    def __init__(self, config: CallbacksConfig) -> None:
-        self.config = config
-        self.is_better = torch.lt if config.mode == "min" else torch.gt
-        self.min_delta = config.min_delta * (1 if config.mode == "min" else -1)
-        self.best_score = torch.tensor(inf if config.mode == "min" else -inf)
-        self.wait_count = 0
-
-    def should_stop(self, current: Tensor) -> bool:
-        threshold = self.config.stopping_threshold
-        if self.config.check_finite and not current.isfinite():
-            return True
-        if threshold is not None and self.is_better(current, threshold):
-            return True
-        if self.is_better(current + self.min_delta, self.best_score):
-            self.best_score, self.wait_count = current, 0
-            return False
-        self.wait_count += 1
-        return self.wait_count >= self.config.patience
-
-
-def average_of(
-    model: PlainAutoEncoder, config: CallbacksConfig
-) -> AveragedModel | None:
-    """Return a copy of the model that is to become the average of its weights."""
-    match config.weight_averaging:
-        case "ema":  # not get_ema_multi_avg_fn, which rounds otherwise
-            avg_fn = get_ema_avg_fn(config.decay)
-            return AveragedModel(model, avg_fn=avg_fn, use_buffers=True)
-        case "mean":
-            avg_fn = get_mean_avg_fn(config.swa_epoch_start)
-            return AveragedModel(model, avg_fn=avg_fn, use_buffers=True)
-        case "swa":
-            return AveragedModel(model, torch.device("cpu"), get_swa_avg_fn())
-    return None
-
-
 # 3. How to evaluate: the mean loss over a loader, weighted by batch size.
 def test(
     model: PlainAutoEncoder,
@@ -247,13 +252,17 @@ def main(config: CallbacksConfig, run_dir: Path) -> None:
         config.hidden_dim, config.latent_dim, config.learning_rate, config.lr_scheduler
     )
     data = MNISTData(config)
-    model, global_step, epochs, best_val_loss = fit(model, data, config, run_dir)
+    early_stopping = EarlyStopping(config)
+    model, global_step, epochs, best_val_loss = fit(
+        model, data, config, run_dir, early_stopping
+    )
     kept = run_dir / "checkpoints" / "best.ckpt"
     if config.weight_averaging == "swa" and epochs >= config.max_epochs:
         kept = run_dir / "checkpoints" / "swa.ckpt"
     load_weights(model, read_checkpoint(kept), kept)
     test_loss = test(model, data, config, run_dir, global_step, epochs)
-    print(f"epochs                {epochs} of {config.max_epochs}")
+    reason = early_stopping.stopping_reason  # [early_stop]
+    report_epochs(epochs, config.max_epochs, reason)
     report(run_dir, data.dataset_name, best_val_loss, test_loss)
 
 

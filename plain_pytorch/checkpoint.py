@@ -101,6 +101,12 @@ class TrainState:
         self.rng_states = checkpoint["rng_states"]  # [rng]
         set_rng_states(self.rng_states)
 
+    def resume(self, path: Path, config: CheckpointConfig, data: MNISTData) -> None:
+        """Go back to a checkpoint, once it is seen to be of this very run."""
+        checkpoint = read_resumable(path, config)
+        check_same(checkpoint, path, data, self.model, self.optimizer, self.scheduler)
+        self.load_state_dict(checkpoint)
+
 
 def fit(
     model: PlainDecayingAutoEncoder,
@@ -112,17 +118,15 @@ def fit(
     loaders = prepare(model, data, config)  # [device] [deterministic]
     optimizer, scheduler = model.configure_optimizers()
     state = TrainState(model, optimizer, scheduler, run_dir / "checkpoints")
-    about = describe(config, data)
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
-    if ckpt_path:  # [resume]
-        checkpoint = read_resumable(ckpt_path, config)
-        check_same(checkpoint, ckpt_path, data, model, optimizer, scheduler)
-        state.load_state_dict(checkpoint)
+    if ckpt_path:
+        state.resume(ckpt_path, config, data)  # [resume]
 
     def save(name: str) -> None:
         if config.checkpointing:  # [checkpoint]
             writer.flush()  # [log] a run that is killed keeps the points until here
-            write_checkpoint(state.folder / name, state.state_dict() | about)
+            checkpoint = state.state_dict() | describe(config, data)
+            write_checkpoint(state.folder / name, checkpoint)
 
     # [log] Points after the checkpoint, of a run that was killed, come again.
     purge_step = state.position.global_step or None

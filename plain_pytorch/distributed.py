@@ -2,11 +2,9 @@
 
     torchrun --nproc-per-node 2 -m plain_pytorch.distributed --batch-size 32
 
-Every process runs this file from the top to the end, on its own part of the images.
-Started without torchrun it is the only one.
+Every process runs all of this, on its own images; without torchrun there is one.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
@@ -18,21 +16,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DistributedSampler, Sampler
+from torch.utils.data import DistributedSampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder, TrainState, keep_best
-from plain_pytorch.train import log_metric
+from plain_pytorch.train import log_metric, prepare
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler, ImageDataset, MNISTData
-from shared.errors import UsageError, require_finite
+from shared.errors import require_finite
 from shared.options.distributed import DistributedConfig, RanksConfig
-from shared.ranks import Watchdog, set_timeout, signalled_anywhere
-from shared.resume import check_same, describe, find_checkpoint, read_resumable
-from shared.rng import get_rng_states, set_rng_states
+from shared.ranks import Watchdog, expect_torchrun, set_timeout, signalled_anywhere
+from shared.resume import describe, find_checkpoint
+from shared.rng import gather_rng_states, get_rng_states, of_this_rank, set_rng_states
 from shared.signals import exit_on_signal, hold_signals, release_signals
 
 
@@ -58,14 +56,9 @@ def reduce_mean(loss: Tensor) -> Tensor:
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def join_group(config: RanksConfig, lesson: str = "distributed") -> None:
     """Meet the other processes."""
-    if not dist.is_torchelastic_launched():
-        if config.world_size > 1:
-            command = f"torchrun --nproc-per-node {config.devices}"
-            raise UsageError(f"start it with: {command} -m plain_pytorch.{lesson}")
-        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-        os.environ |= alone | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    expect_torchrun(config.world_size, config.devices, f"plain_pytorch.{lesson}")
     if config.use_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # [device]
+        torch.cuda.set_device(dist.get_node_local_rank())  # [device]
     dist.init_process_group("nccl" if config.use_cuda else "gloo")  # [group]
 
 
@@ -73,18 +66,15 @@ class RankState(TrainState):
     """All that changes in a training, on all ranks: what they have in common, once."""
 
     def state_dict(self) -> dict[str, Any]:
-        rng_states: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(rng_states, self.rng_states)  # [rng]
+        rng_states = gather_rng_states(self.rng_states)  # [rng]
         return super().state_dict() | {"rng_states_of_ranks": rng_states}
 
     def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
         own = get_rng_states()
         super().load_state_dict(checkpoint)
-        saved = checkpoint.get("rng_states_of_ranks", [])
-        if len(saved) == dist.get_world_size():  # [rng] or it keeps that of its seed
-            own = saved[dist.get_rank()]
-        self.rng_states = own  # for a save that comes before the next step
-        set_rng_states(own)
+        # [rng] With more or fewer ranks than then, each keeps that of its seed.
+        self.rng_states = of_this_rank(checkpoint.get("rng_states_of_ranks", []), own)
+        set_rng_states(self.rng_states)
 
 
 def fit(
@@ -95,35 +85,27 @@ def fit(
     ckpt_path: Path | None,
 ) -> RankState:
     """Train to the last epoch, from the first or from where a checkpoint stands."""
-    if os.environ["LOCAL_RANK"] == "0":
+    if dist.get_node_local_rank() == 0:
         data.prepare_data()  # [download] on one process of each machine
     dist.barrier()
-    data.setup("fit")
-    if config.use_cuda:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
-        torch.use_deterministic_algorithms(True)
-        model.cuda()  # [device] before the optimizer sees the parameters
+    prepare(model, data, config)  # [device] [deterministic]
     optimizer, scheduler = model.configure_optimizers()
     state = RankState(model, optimizer, scheduler, run_dir / "checkpoints")
-    about = describe(config, data)
-    if ckpt_path:  # [resume]
-        checkpoint = read_resumable(ckpt_path, config)
-        check_same(checkpoint, ckpt_path, data, model, optimizer, scheduler)
-        state.load_state_dict(checkpoint)
+    if ckpt_path:
+        state.resume(ckpt_path, config, data)  # [resume]
+
+    def save(name: str) -> None:
+        # [checkpoint] Every rank has a part in it; rank 0 writes.
+        checkpoint = state.state_dict() | describe(config, data)
+        if writer and config.checkpointing:
+            writer.flush()  # [log] a run that is killed keeps the points until here
+            write_checkpoint(state.folder / name, checkpoint)
+        dist.barrier()  # it is whole before another is deleted
 
     # [log] By rank 0 alone. Points after the checkpoint, of a killed run, come again.
-    purge_step = state.position.global_step or None
-    is_rank_0 = dist.get_rank() == 0
-    log = SummaryWriter(run_dir, purge_step=purge_step) if is_rank_0 else nullcontext()
+    rank, step = dist.get_rank(), state.position.global_step or None
+    log = SummaryWriter(run_dir, purge_step=step) if rank == 0 else nullcontext()
     with log as writer:
-
-        def save(name: str) -> None:
-            checkpoint = state.state_dict() | about  # every rank has a part in it
-            if writer and config.checkpointing:  # [checkpoint]
-                writer.flush()  # [log] a run that is killed keeps the points until here
-                write_checkpoint(state.folder / name, checkpoint)
-            dist.barrier()  # it is whole before another is deleted
-
         dist.barrier()
         set_timeout(config.timeout)  # [timeout] from now on
         Watchdog().start()  # [hang]
@@ -165,9 +147,8 @@ def run_epochs(
             bar.update(position.batch_idx)
             batches = islice(train_loader, num_batches - position.batch_idx)
             for batch_idx, batch in enumerate(batches, position.batch_idx):
-                step, stop = position.global_step, 0
-                if step % LOG_EVERY_N_STEPS == 0:  # [signal] asking takes time
-                    stop = signalled_anywhere(device)
+                step = position.global_step
+                stop = signalled_anywhere(step, device)  # [signal]
                 if batch_idx == 0 or step % every == 0 or stop:
                     save("last.ckpt")  # [checkpoint]
                 if stop:
@@ -215,11 +196,9 @@ def evaluate(
     images: ImageDataset,
     limit: int | None,
 ) -> float:
-    """Return the mean loss of every rank's first `limit` batches, or of all.
-
-    [shard] Where the images cannot be dealt out evenly, some are counted twice.
-    """
-    sampler: Sampler[int] = DistributedSampler(images, shuffle=False)
+    """Return the mean loss of every rank's first `limit` batches, or of all."""
+    # [shard] Where the images cannot be dealt out evenly, some are counted twice.
+    loader = data.dataloader(images, DistributedSampler(images, shuffle=False))
     for buffer in model.buffers():
         # [buffers] Each rank has seen other images: what is saved, and so validated, is
         # BatchNorm's count on rank 0. DDP does this before each call, in training, too.
@@ -227,8 +206,7 @@ def evaluate(
     model.eval()  # [mode]
     on_gpu = next(model.parameters()).is_cuda
     loss_sum, num_images = torch.zeros(()), 0
-    batches = islice(data.dataloader(images, sampler), limit)  # [limit]
-    for batch_idx, batch in enumerate(batches):
+    for batch_idx, batch in enumerate(islice(loader, limit)):  # [limit]
         if on_gpu:
             batch = [tensor.cuda() for tensor in batch]  # [device]
         loss = step(batch, batch_idx)

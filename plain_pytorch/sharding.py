@@ -6,7 +6,6 @@ Every process keeps its part of each weight, of its gradient and of what the opt
 knows of it (FSDP2), and borrows the others' parts of the weights while it computes.
 """
 
-import os
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder
 from plain_pytorch.distributed import evaluate, join_group, reduce_mean
-from plain_pytorch.train import log_metric
+from plain_pytorch.train import log_metric, prepare
 from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
@@ -57,14 +56,10 @@ def fit(
 ) -> tuple[int, dict[Path, float]]:
     """Train, save every epoch; return the steps and each checkpoint's val_loss."""
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    if os.environ["LOCAL_RANK"] == "0":
+    if dist.get_node_local_rank() == 0:
         data.prepare_data()  # [download] on one process of each machine
     dist.barrier()
-    data.setup("fit")
-    if config.use_cuda:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
-        torch.use_deterministic_algorithms(True)
-        model.cuda()  # [device]
+    prepare(model, data, config)  # [device] [deterministic]
     model.shard(config)
     # [optimizer] After sharding: it is to see this rank's parts only.
     optimizer, scheduler = model.configure_optimizers()

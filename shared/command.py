@@ -118,6 +118,19 @@ def report(
         print(f"trace                 {trace}")
 
 
+def report_epochs(epochs: int, max_epochs: int, reason: str) -> None:
+    """Print how many epochs a run has had and, if there were to be more, why no more.
+
+    Args:
+        epochs: those it has had.
+        max_epochs: those there were to be.
+        reason: a name of Lightning's EarlyStoppingReason.
+    """
+    print(f"epochs                {epochs} of {max_epochs}")
+    if epochs < max_epochs:
+        print(f"stopped early         {reason.lower().replace('_', ' ')}")
+
+
 def show_digit(encoder: nn.Module, data: MNISTData) -> None:
     """Print what an encoder makes of the first test image, once data is set up."""
     images, labels = data.test_set.__getitems__([0])

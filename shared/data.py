@@ -144,8 +144,11 @@ class MNISTData:
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to learn from, in an order of their own each epoch."""
-        sampler = EpochSampler(len(self.train_set), self.config.seed)
-        return self.dataloader(self.train_set, sampler)
+        return self.dataloader(self.train_set, self.train_sampler())
+
+    def train_sampler(self) -> EpochSampler:
+        """Return the order to learn in."""
+        return EpochSampler(len(self.train_set), self.config.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to validate on, always in the same order."""

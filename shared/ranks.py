@@ -15,6 +15,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from shared.config import LOG_EVERY_N_STEPS
+from shared.errors import UsageError
 from shared.signals import signalled
 
 GRACE = 3
@@ -38,6 +40,20 @@ def this_rank() -> str:
         return f"rank {dist.get_rank()}: "
     rank = os.environ.get("RANK")
     return f"rank {rank}: " if rank and os.environ.get("WORLD_SIZE") != "1" else ""
+
+
+def expect_torchrun(world_size: int, devices: int, module: str) -> None:
+    """See that torchrun has started all processes; one can do without.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if not dist.is_torchelastic_launched():
+        if world_size > 1:
+            command = f"torchrun --nproc-per-node {devices}"
+            raise UsageError(f"start it with: {command} -m {module}")
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        os.environ |= alone | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
 
 def set_timeout(seconds: int) -> None:
@@ -80,12 +96,14 @@ class Watchdog(threading.Thread):
         os._exit(1)
 
 
-def signalled_anywhere(device: torch.device) -> int:
+def signalled_anywhere(step: int, device: torch.device) -> int:
     """Return the number of the held signal that waits on any rank, otherwise 0.
 
     All ranks have to ask at once: one that ends alone leaves the others in the middle
-    of a step.
+    of a step. As asking takes time, only every tenth step does; the others return 0.
     """
+    if step % LOG_EVERY_N_STEPS:
+        return 0
     own = torch.tensor(signalled(), device=device)
     all_numbers = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(all_numbers, own)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, restricted_number_type
 
-from shared.config import Count, LearningRate, TrainConfig
+from shared.config import Count, LearningRate, TrainConfig, option_name
 from shared.errors import UsageError
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
@@ -19,6 +19,9 @@ else:
     Delta = restricted_number_type("Delta", float, [(">=", 0), ("<", inf)])
     Finite = restricted_number_type("Finite", float, [(">", -inf), ("<", inf)])
     Decay = ClosedUnitInterval
+
+USED_BY = {"decay": ("ema",), "swa_epoch_start": ("mean", "swa"), "swa_lrs": ("swa",)}
+"""The options of some averages only, and of which."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,16 @@ class CallbacksConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Lightning takes both without a word that stops it. The first ends with the
-        # untrained weights; the second leaves a cycle of steps in the middle.
+        for name, averages in USED_BY.items():
+            given = getattr(self, name) != getattr(CallbacksConfig, name)
+            if given and self.weight_averaging not in averages:
+                raise UsageError(
+                    f"{option_name(name)} has no use with --weight-averaging"
+                    f" {self.weight_averaging}, but with {' or '.join(averages)}"
+                )
+        # Lightning takes all of these without a word that stops it. The first ends with
+        # the untrained weights; one-cycle stops in the middle; other schedules would
+        # never move where swa begins at once.
         if (
             self.weight_averaging in ("mean", "swa")
             and self.swa_epoch_start > self.max_epochs
@@ -63,8 +74,12 @@ class CallbacksConfig(TrainConfig):
                 f"--swa-epoch-start {self.swa_epoch_start} is never reached: it must"
                 f" not be above --max-epochs {self.max_epochs}"
             )
-        if self.weight_averaging == "swa" and self.lr_scheduler == "one-cycle":
+        replaced = self.lr_scheduler == "one-cycle" or (
+            self.lr_scheduler != "none" and self.swa_epoch_start == 1
+        )
+        if self.weight_averaging == "swa" and replaced:
             raise UsageError(
                 "--weight-averaging swa puts a schedule of its own in the place of"
-                " --lr-scheduler one-cycle: take mean or ema, or another schedule"
+                f" --lr-scheduler {self.lr_scheduler} from epoch {self.swa_epoch_start}"
+                " on: take mean or ema, or leave out --lr-scheduler"
             )

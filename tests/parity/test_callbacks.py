@@ -434,6 +434,7 @@ def test_early_stopping_is_lightnings(
         assert stops == trainer.should_stop
         assert torch.equal(mine.best_score, theirs.best_score)
         assert mine.wait_count == theirs.wait_count
+        assert mine.stopping_reason == theirs.stopping_reason.name
         if stops:
             break
 
@@ -490,10 +491,19 @@ def test_another_rounding_of_the_average_is_noticed(
         (["--swa-epoch-start=0"], "--swa-epoch-start: 0 .*v>0"),
         (["--swa-lrs=0"], "--swa-lrs: 0 .*v>0"),
         (["--every-n-epochs=0"], "--every-n-epochs: 0 .*v>0"),
+        (["--decay=0.9"], "--decay has no use with .* none, but with ema"),
+        (["--decay=0.9", "--weight-averaging=swa"], "--decay has no use with"),
+        (["--swa-epoch-start=3"], "--swa-epoch-start .* none, but with mean or swa"),
+        (["--swa-epoch-start=3", "--weight-averaging=ema"], "--swa-epoch-start has no"),
+        (["--swa-lrs=0.1", "--weight-averaging=mean"], "--swa-lrs .*, but with swa"),
         (["--weight-averaging=mean", "--max-epochs=1"], "2 is never reached"),
         (
             ["--weight-averaging=swa", "--lr-scheduler=one-cycle"],
             "in the place of --lr-scheduler one-cycle",
+        ),
+        (
+            ["--weight-averaging=swa", "--swa-epoch-start=1", "--lr-scheduler=step"],
+            "in the place of --lr-scheduler step from epoch 1 on",
         ),
     ],
 )
@@ -511,12 +521,37 @@ def test_the_command_line_gives_the_options_back(check_finite: bool) -> None:
     assert parser.parse_config(config.to_arguments()) == config
 
 
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("changes", "epochs", "reason"),
+    [
+        ({"max_epochs": 1}, "1 of 1", None),
+        ({"patience": 1, "mode": "max"}, "2 of 5", "patience exhausted"),
+        ({"stopping_threshold": 1.0}, "1 of 5", "stopping threshold"),
+    ],
+)
+def test_a_run_says_why_it_stops(
+    options: CallbacksConfig,
+    half: str,
+    changes: dict[str, Any],
+    epochs: str,
+    reason: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_half(half, "callbacks", replace(options, **changes), options.output_dir)
+    said = capsys.readouterr().out.splitlines()
+    assert f"epochs                {epochs}" in said
+    reasons = [line for line in said if line.startswith("stopped early")]
+    assert reasons == ([f"stopped early         {reason}"] if reason else [])
+
+
 def test_the_command(options: CallbacksConfig) -> None:
     config = replace(options, patience=1, mode="max", weight_averaging="ema")
     status, stdout, stderr = run_forked("lightning.callbacks", *config.to_arguments())
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     assert "epochs                2 of 5" in stdout.splitlines()
+    assert "stopped early         patience exhausted" in stdout.splitlines()
 
 
 def test_the_command_with_a_bad_value() -> None:
