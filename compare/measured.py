@@ -6,11 +6,13 @@ The README shows the files that are committed, compare/results/NAME-DEVICE.json.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from compare.machine import describe
+from shared.checkpoint import write_whole
 from shared.config import TrainConfig
-from shared.errors import UsageError
+from shared.errors import UsageError, UserError
 
 Results = dict[str, Any]
 RESULTS = Path(__file__).parent / "results"
@@ -25,14 +27,22 @@ class MeasureConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.json and self.json.is_dir():  # found out now, not after minutes
+        if self.json and self.json.is_dir():
             raise UsageError(f"--json {self.json} is a folder: name a file")
 
 
 def begin(config: MeasureConfig, dataset: str, *options: str) -> Results:
-    """Return what is known beforehand, and make the folder of the file."""
+    """Return what is known beforehand, and see that the file can be written.
+
+    Raises:
+        UserError: it cannot; better now than after minutes.
+    """
     if config.json:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            config.json.parent.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=config.json.parent).close()
+        except OSError as error:
+            raise UserError(f"--json {config.json}: {error.strerror}") from error
     return {
         "machine": describe(config.use_cuda),
         "dataset": dataset,
@@ -41,9 +51,9 @@ def begin(config: MeasureConfig, dataset: str, *options: str) -> Results:
 
 
 def write(results: Results, config: MeasureConfig) -> None:
-    """Write what was measured, if that was asked for."""
+    """Write what was measured so far, if that was asked for."""
     if config.json:
-        config.json.write_text(json.dumps(results) + "\n")
+        write_whole(config.json, f"{json.dumps(results)}\n".encode())
 
 
 def committed(name: str) -> dict[Path, Results]:

@@ -25,6 +25,7 @@ from shared.command import one_line_errors
 from shared.config import TrainConfig
 from shared.errors import UserError
 from shared.options.distributed import DistributedConfig, RanksConfig
+from shared.ranks import GRACE
 from shared.signals import exit_on_signals
 
 Around = Callable[[Path], AbstractContextManager[object]]
@@ -114,7 +115,10 @@ def run_ranks(
                     *_, why = log.read_text().splitlines() or ["no word"]
                     raise UserError(f"{why.removeprefix('error: ')} (see {log})")
     finally:
+        for process in ranks.values():  # it has had Ctrl-C, too
+            process.terminate()
         for process in ranks.values():
+            process.join(GRACE)
             process.kill()
             process.join()
 

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
+from jsonargparse.typing import NotEmptyStr
 from pytorch_lightning.callbacks import (
     BasePredictionWriter,
     ModelCheckpoint,
@@ -42,7 +43,6 @@ from shared.options.cli import (
     KEYS,
     PATHS,
     CliConfig,
-    NotEmptyStr,
     read_given_checkpoint,
     require_end,
     with_known_dataset,
@@ -215,12 +215,15 @@ class LitCLI(LightningCLI):
     def __init__(self, *args: Any, **options: Any) -> None:
         try:
             super().__init__(*args, **options)
+        except OSError:
+            raise
         except Exception as error:  # [errors] values that the Trainer's types let pass
             packages = ("pytorch_lightning", "lightning_fabric", "jsonargparse")
             keys = self.unusual_trainer_keys() if raised_by(error, packages) else []
             if not keys:
                 raise
-            raise UsageError(f"{' or '.join(keys)}: {error}") from error
+            cause = f"(perhaps because of {' or '.join(keys)})"
+            raise UsageError(f"{error} {cause}") from error
 
     # Nothing to write: --config, --print_config, a callback that stores the
     # configuration beside the results [store], fit, validate and so on [subcommands].

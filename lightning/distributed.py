@@ -77,7 +77,7 @@ class LitDistributedMNIST(LitResumableMNIST):
 
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 class ResumableRanks(Resumable):
-    """Saves and stops on all ranks at the same step: by hand RankState and fit."""
+    """Saves and stops on all ranks at the same step (by hand: RankState, fit)."""
 
     def setup(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
         self.path = trainer.strategy.broadcast(self.path)  # [folder]
@@ -155,7 +155,7 @@ class OwnSignals(pl.Callback):
 
 
 class SeedRanks(pl.Callback):
-    """Gives every rank random numbers of its own, for dropout: by hand in main."""
+    """Gives every rank random numbers of its own, for dropout (by hand: main)."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -168,7 +168,7 @@ class SeedRanks(pl.Callback):
 def make_distributed_trainer(
     config: DistributedConfig, run_dir: Path, global_step: int
 ) -> pl.Trainer:
-    """Return the Trainer of checkpoint.py, for several ranks: by hand run_epochs."""
+    """Return the Trainer of checkpoint.py, for several ranks (by hand: run_epochs)."""
     # What it does there, it does on each of them: [deterministic] [epochs] [limit]
     # [position] [shuffle] [mode] [zero_grad] [backward] [step] [schedule] [progress]
     # [top_k]. Unasked, it calls prepare_data on one process of each machine [download],

@@ -5,6 +5,7 @@
 Every process runs all of this, on its own images; without torchrun there is one.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
@@ -21,14 +22,19 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder, TrainState, keep_best
-from plain_pytorch.train import log_metric, prepare
+from plain_pytorch.train import log_metric
 from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch, EpochSampler, ImageDataset, MNISTData
 from shared.errors import require_finite
 from shared.options.distributed import DistributedConfig, RanksConfig
-from shared.ranks import Watchdog, expect_torchrun, set_timeout, signalled_anywhere
+from shared.ranks import (
+    Watchdog,
+    refuse_to_start_alone,
+    set_timeout,
+    signalled_anywhere,
+)
 from shared.resume import describe, find_checkpoint
 from shared.rng import gather_rng_states, get_rng_states, of_this_rank, set_rng_states
 from shared.signals import exit_on_signal, hold_signals, release_signals
@@ -56,7 +62,11 @@ def reduce_mean(loss: Tensor) -> Tensor:
 # 2. How to train: for every epoch, for every batch, one step down the gradient.
 def join_group(config: RanksConfig, lesson: str = "distributed") -> None:
     """Meet the other processes."""
-    expect_torchrun(config.world_size, config.devices, f"plain_pytorch.{lesson}")
+    if not dist.is_torchelastic_launched():
+        module = f"plain_pytorch.{lesson}"
+        refuse_to_start_alone(config.num_nodes, config.devices, module)
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        os.environ |= alone | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     if config.use_cuda:
         torch.cuda.set_device(dist.get_node_local_rank())  # [device]
     dist.init_process_group("nccl" if config.use_cuda else "gloo")  # [group]
@@ -88,7 +98,11 @@ def fit(
     if dist.get_node_local_rank() == 0:
         data.prepare_data()  # [download] on one process of each machine
     dist.barrier()
-    prepare(model, data, config)  # [device] [deterministic]
+    data.setup("fit")
+    if config.use_cuda:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
+        torch.use_deterministic_algorithms(True)
+        model.cuda()  # [device] before the optimizer sees the parameters
     optimizer, scheduler = model.configure_optimizers()
     state = RankState(model, optimizer, scheduler, run_dir / "checkpoints")
     if ckpt_path:

@@ -6,6 +6,7 @@ Every process keeps its part of each weight, of its gradient and of what the opt
 knows of it (FSDP2), and borrows the others' parts of the weights while it computes.
 """
 
+import os
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder
 from plain_pytorch.distributed import evaluate, join_group, reduce_mean
-from plain_pytorch.train import log_metric, prepare
+from plain_pytorch.train import log_metric
 from shared.checkpoint import write_checkpoint
 from shared.command import report, run
 from shared.config import LOG_EVERY_N_STEPS
@@ -59,7 +60,11 @@ def fit(
     if dist.get_node_local_rank() == 0:
         data.prepare_data()  # [download] on one process of each machine
     dist.barrier()
-    prepare(model, data, config)  # [device] [deterministic]
+    data.setup("fit")
+    if config.use_cuda:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
+        torch.use_deterministic_algorithms(True)
+        model.cuda()  # [device]
     model.shard(config)
     # [optimizer] After sharding: it is to see this rank's parts only.
     optimizer, scheduler = model.configure_optimizers()

@@ -91,8 +91,8 @@ def one_line_errors(keys: Mapping[str, str] | None = None) -> Iterator[None]:
         elif "allocate" in str(error):
             why = "out of memory: lower --hidden-dim or --batch-size"
         elif "without overflow" in str(error):  # Adam: 10 * 1e38, not within float32
-            why = "too large a number for the weights: lower --learning-rate"
-            why += " (or --gradient-clip-val)"
+            why = "too large a number for weights of 32 bits: lower --learning-rate,"
+            why += " or what else is as large"
         elif type(error).__name__ == "InductorError":  # importing it takes a second
             why = f"torch.compile failed with {str(error).splitlines()[0]}: install a"
             why += " C++ compiler (g++) and Python's headers, or leave out --compile"

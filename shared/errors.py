@@ -50,10 +50,14 @@ def raised_by(error: Exception, packages: Collection[str]) -> bool:
         packages: of the library. An `__init__` of ours may pass arguments on to it.
     """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)][1:]
-    names = [frame.f_globals["__name__"].partition(".")[0] for frame in frames]
+    names = [frame.f_globals.get("__name__", "").split(".")[0] for frame in frames]
     passed = {
         name
         for frame, name in zip(frames, names, strict=True)
         if frame.f_code.co_name != "__init__"
     }
-    return names[-1] in packages and passed <= {*packages, "torch", "contextlib"}
+    return (
+        names[-1:] != []
+        and names[-1] in packages
+        and passed <= {*packages, "torch", "contextlib"}
+    )

@@ -42,18 +42,19 @@ def this_rank() -> str:
     return f"rank {rank}: " if rank and os.environ.get("WORLD_SIZE") != "1" else ""
 
 
-def expect_torchrun(world_size: int, devices: int, module: str) -> None:
-    """See that torchrun has started all processes; one can do without.
+def refuse_to_start_alone(num_nodes: int, devices: int, module: str) -> None:
+    """See that a run of several processes has more than this one.
 
     Raises:
-        UsageError: it has not.
+        UsageError: torchrun has not started it.
     """
-    if not dist.is_torchelastic_launched():
-        if world_size > 1:
-            command = f"torchrun --nproc-per-node {devices}"
-            raise UsageError(f"start it with: {command} -m {module}")
-        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-        os.environ |= alone | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    if num_nodes * devices == 1:
+        return
+    start = "start it with: torchrun"
+    if num_nodes > 1:
+        start = f"start it on each machine with: torchrun --nnodes {num_nodes}"
+        start += " --node-rank N --master-addr HOST"
+    raise UsageError(f"{start} --nproc-per-node {devices} -m {module}")
 
 
 def set_timeout(seconds: int) -> None:

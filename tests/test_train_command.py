@@ -145,7 +145,9 @@ def test_a_step_that_32_bits_cannot_hold_is_one_line(
     arguments = replace(small, learning_rate=1e38).to_arguments()
     status, _, stderr = run_forked(f"{half}.train", *arguments)
     assert status == 1
-    assert_one_line(stderr, "too large a number for the weights: lower --learning-rate")
+    assert_one_line(
+        stderr, "too large a number for weights of 32 bits: lower --learning-rate"
+    )
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -72,7 +72,7 @@ def main() -> None:
     for name, (measure, show) in parts.items():
         results[name] = measure()
         print(f"\n{show(results)}", flush=True)
-    write(results, config)
+        write(results, config)  # after each part, as Ctrl-C may come in the next
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from compare.readme import write_part
 from compare.spread import middle_half, show, table
 from shared.command import one_line_errors
 
-HALVES = {"plain_pytorch": "by hand", "lightning": "in Lightning"}
+LABELS = {"plain_pytorch": "by hand", "lightning": "in Lightning"}
 
 
 def rate(way: dict[str, Any]) -> float:
@@ -41,7 +41,7 @@ def make_table(results: Results) -> str:
     rows = []
     for way in results["ways"]:
         setup = way["devices"], way["batch_size"]
-        row = [f"{setup[0]}x{setup[1]}{kinds.get(setup, '')}", HALVES[way["half"]]]
+        row = [f"{setup[0]}x{setup[1]}{kinds.get(setup, '')}", LABELS[way["half"]]]
         row += [show(middle_half(way["ms"]), ".1f"), str(len(way["ms"]))]
         row += [f"{rate(way):.0f}", f"{gain(results, way):.2f}"]
         row += [f"{way[share]:.0%}" for share in ("messages", "gpu_busy")[: 1 + on_gpu]]
@@ -52,7 +52,7 @@ def make_table(results: Results) -> str:
 def render(results: Results) -> str:
     """Return on what and how all was timed, the table, and what it says."""
     options = results["options"]
-    best = max(gain(results, way) for way in results["ways"] if way["devices"] > 1)
+    gains = [gain(results, way) for way in results["ways"] if way["devices"] > 1]
     text = (
         f"{conditions(results)} The halves and the numbers of processes took turns,"
         f" {options['rounds']} runs of"
@@ -61,12 +61,15 @@ def render(results: Results) -> str:
         " are medians of n such times, and quartiles in brackets. Messages are what"
         " rank 0 spent on them, by the profiler."
     )
-    says = (
-        f"Here two processes get through at most {best:.2f} times the images of one in"
-        " the same time. As long as that is far from 2, the model is too small to be"
-        " shared."
-    )
-    return "\n\n".join([fill(text, 88), make_table(results), fill(says, 88)])
+    parts = [fill(text, 88), make_table(results)]
+    if gains:  # of two GPUs, if there are two
+        says = (
+            f"Here two processes get through at most {max(gains):.2f} times the images"
+            " of one in the same time. As long as that is far from 2, the model is too"
+            " small to be shared."
+        )
+        parts.append(fill(says, 88))
+    return "\n\n".join(parts)
 
 
 def readme_part() -> str:

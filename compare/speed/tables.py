@@ -59,7 +59,7 @@ def render_ladder(results: Results) -> str:
     aims = aim("Aim for the plain half, times the arithmetic", plain, 1.15)
     aims += " " + aim("Aim for Lightning, times the plain half", lightning, 1.5)
     bare = show(ratio(samples, "barebones", "plain", time), ".2f")
-    aims += f" The Trainer's loops with nothing else in them, barebones, take {bare}."
+    aims += f" The Trainer's loops with nothing else in them, barebones: {bare} times."
     return f"{table(rows, headers)}\n\n{fill(aims, 88)}"
 
 

@@ -63,9 +63,9 @@ class CallbacksConfig(TrainConfig):
                     f"{option_name(name)} has no use with --weight-averaging"
                     f" {self.weight_averaging}, but with {' or '.join(averages)}"
                 )
-        # Lightning takes all of these without a word that stops it. The first ends with
-        # the untrained weights; one-cycle stops in the middle; other schedules would
-        # never move where swa begins at once.
+        # Lightning takes all of these without a word that stops it. An average that
+        # begins too late is that of the untrained weights; one-cycle stops in the
+        # middle; other schedules would never move where swa begins at once.
         if (
             self.weight_averaging in ("mean", "swa")
             and self.swa_epoch_start > self.max_epochs

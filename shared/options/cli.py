@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -12,11 +12,6 @@ from shared.datasets import prepare, resolve_auto
 from shared.errors import UsageError
 from shared.lightning_format import from_loops
 from shared.trained import read_model
-
-if TYPE_CHECKING:  # to a type checker, a string that is not empty is a string
-    NotEmptyStr = str
-else:
-    from jsonargparse.typing import NotEmptyStr  # noqa: F401  the Lightning half's
 
 KEYS = {
     "seed": "seed_everything",
@@ -83,11 +78,12 @@ def require_end(text: str) -> None:
     waiting: list[Any] = [yaml.compose(text, yaml.SafeLoader)]
     seen = 0
     while waiting:
-        part = waiting.pop()
-        values = part.value if isinstance(part, yaml.CollectionNode) else part
-        if isinstance(values, list | tuple):  # of nodes, of pairs, or a pair of nodes
-            waiting += values
-            seen += len(values)
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        seen += 1
         if seen > MOST_VALUES:
             raise yaml.YAMLError(
                 f"more than {MOST_VALUES:,} values: is an anchor within itself?"

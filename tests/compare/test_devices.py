@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,6 @@ import pytest
 
 from compare import measured
 from compare.devices import render as devices
-from compare.measured import committed
 from compare.readme import part
 from compare.scaling import render as scaling
 from shared.config import TrainConfig
@@ -68,7 +66,8 @@ def test_other_numbers_make_the_readme_stale(
     path: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, *keys, last = path
-    ((file, results),) = committed(name).items()
+    file = measured.RESULTS / f"{name}-cpu.json"
+    results = json.loads(file.read_text())
     place: Any = results
     for key in keys:
         place = place[key]
@@ -93,7 +92,7 @@ def test_a_measurement_says_where_and_how(
     assert process.returncode == 0, stderr
     assert "2x32" in stdout
     results = json.loads(file.read_text())
-    ((_, expected),) = committed(name).items()
+    expected = json.loads((measured.RESULTS / file.name).read_text())
     assert keys(results) == keys(expected)
     assert results["dataset"] == "mnist-5k"
     monkeypatch.setattr(measured, "RESULTS", file.parent)
@@ -114,6 +113,8 @@ def keys(results: Any) -> Any:
         (("devices", "--batch-size=7"), 2, "--batch-size must be even"),
         (("scaling", "--batch-size=7"), 2, "--batch-size must be even"),
         (("scaling", "--json=compare"), 2, "--json compare is a folder"),
+        (("scaling", "--json=LICENSE/x"), 1, "--json LICENSE/x: File exists"),
+        (("devices", "--json=/proc/x"), 1, "--json /proc/x: No such file"),
         (("scaling", "--batch-size=1000"), 1, "too few batches to time"),
     ],
 )
@@ -139,6 +140,18 @@ def test_ctrl_c_during_the_imports_of_the_processes_is_quiet(tmp_path: Path) -> 
 
 def maps_of_children(pid: int) -> str:
     """Return what files the children of a process have in their memory."""
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
-    maps = [Path("/proc", child, "maps") for child in found.stdout.split()]
-    return "".join(one.read_text() for one in maps if one.exists())
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return "".join(Path("/proc", child, "maps").read_text() for child in children)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTS)
+def test_ctrl_c_during_a_run_is_quiet(name: str, tmp_path: Path) -> None:
+    process = start(f"compare.{name}", "--dataset=mnist-5k", f"--output-dir={tmp_path}")
+    while len([*tmp_path.rglob("events.*")]) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, stderr = finish(process)
+    assert status == 130
+    assert "Warning" not in stderr, stderr

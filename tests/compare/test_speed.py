@@ -36,6 +36,7 @@ from compare.speed.ways import (
 from compare.spread import Spread
 from shared.config import TrainConfig
 from tests.commands import run_forked
+from tests.time_limit import time_limit
 
 STEPS = 24
 
@@ -221,7 +222,8 @@ def test_the_timer_looks_while_a_model_trains(data: LoadedData) -> None:
         model.training_step(batch, model.last)
 
     before = signal.getsignal(signal.SIGPROF)
-    seen = profile.look_at(train, profile.SampledPlain, data)["seen"]
+    with time_limit(60):
+        seen = profile.look_at(train, profile.SampledPlain, data)["seen"]
     assert sum(seen.values()) >= 1
     assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)
     assert signal.getsignal(signal.SIGPROF) is before
