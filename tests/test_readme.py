@@ -121,6 +121,7 @@ def test_the_commands_for_a_loop_and_its_port(
         assert "1. zero-grad-forgotten" in process.stdout
 
 
+@pytest.mark.slow
 def test_the_command_that_times_checkpoints() -> None:
     (command,) = re.findall(r"^\$ (\S+ -m compare\.bench_\w+)$", README, re.MULTILINE)
     process = run_python(command)
@@ -128,6 +129,7 @@ def test_the_command_that_times_checkpoints() -> None:
     assert "write_checkpoint" in process.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_clinic() -> None:
     commands = re.findall(r"^\$ (\S+ -m compare\.clinic.*)$", README, re.MULTILINE)
     outputs = []
@@ -257,8 +259,11 @@ def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        # That a lesson runs, its own tests see; this one adds seconds of imports.
-        pytest.param(command, marks=pytest.mark.slow if "LESSON=" in command else ())
+        # That these run, tests of their own see; this one adds seconds of imports.
+        pytest.param(
+            command,
+            marks=pytest.mark.slow if re.search("LESSON=|--parts", command) else (),
+        )
         for command in TINY
     ],
 )

@@ -127,6 +127,7 @@ def test_what_cannot_be_measured_is_one_line(
     assert message in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
 def test_ctrl_c_during_the_imports_of_the_processes_is_quiet(tmp_path: Path) -> None:
     process = start("compare.devices", f"--output-dir={tmp_path}")
