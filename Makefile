@@ -48,7 +48,7 @@ cost: .venv/.ready ## Count what each lesson costs in either half
 	@$(RUN) compare.cost $(ARGS)
 
 bench: .venv/.ready ## Time both halves against the bare arithmetic
-	@$(RUN) compare.speed $(ARGS)
+	@$(RUN) compare.bench.speed $(ARGS)
 
 test: .venv/.ready ## Run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)

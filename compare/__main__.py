@@ -14,20 +14,20 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from compare.results import read_hooks, read_results
-from compare.table import compare_results
-from shared.command import config_class, one_line_errors
-from shared.config import Config, Parser
-from shared.errors import UsageError
+from compare.parity.results import read_hooks, read_results
+from compare.parity.table import compare_results
+from shared.checkpoints.trained import newest_best
 from shared.options.checkpoint import CheckpointConfig
 from shared.options.cli import KEYS
 from shared.options.debugging import DebuggingConfig
 from shared.options.distributed import RanksConfig
 from shared.options.evaluate import EvaluateConfig
+from shared.options.train import Config, Parser
 from shared.options.transfer import TransferConfig
-from shared.run_dir import new_run_dir
-from shared.signals import exit_on_signals
-from shared.trained import newest_best
+from shared.runtime.command import config_class, one_line_errors
+from shared.runtime.errors import UsageError
+from shared.runtime.run_dir import new_run_dir
+from shared.runtime.signals import exit_on_signals
 
 ROOT = Path(__file__).parents[1]
 HALVES = ("plain_pytorch", "lightning")

@@ -28,11 +28,11 @@ from torch.optim.lr_scheduler import (
 
 from lightning.train import LitAutoEncoder, LitMNIST, make_trainer
 from shared.averaging import get_mean_avg_fn
-from shared.checkpoint import load_weights, read_checkpoint
-from shared.command import report, report_epochs, run
+from shared.checkpoints.whole_files import load_weights, read_checkpoint
 from shared.data import Batch
 from shared.options.callbacks import CallbacksConfig
-from shared.pictures import reconstruction_grid
+from shared.pictures.pictures import reconstruction_grid
+from shared.runtime.command import report, report_epochs, run
 
 
 # 1. What to learn: the loss on one batch, the optimizer, and its learning rate.

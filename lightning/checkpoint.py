@@ -20,16 +20,31 @@ from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared.checkpoint import after_an_error
-from shared.command import report, run, show_digit
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.lightning_format import (
+    from_callbacks,
+    from_loops,
+    to_callbacks,
+    to_loops,
+)
+from shared.checkpoints.resume import (
+    check_same,
+    describe,
+    find_checkpoint,
+    read_resumable,
+)
+from shared.checkpoints.rng import get_rng_states, set_rng_states
+from shared.checkpoints.whole_files import after_an_error
 from shared.data import Batch
-from shared.errors import require_finite
-from shared.lightning_format import from_callbacks, from_loops, to_callbacks, to_loops
 from shared.options.checkpoint import CheckpointConfig
-from shared.resume import check_same, describe, find_checkpoint, read_resumable
-from shared.rng import get_rng_states, set_rng_states
-from shared.signals import exit_if_signalled, hold_signals, release_signals, signalled
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run, show_digit
+from shared.runtime.errors import require_finite
+from shared.runtime.signals import (
+    exit_if_signalled,
+    hold_signals,
+    release_signals,
+    signalled,
+)
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

@@ -26,8 +26,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning.evaluate import LitPredictor
 from lightning.train import AtomicCheckpointIO, LitMNIST
-from shared.command import one_line_errors, report_cli
-from shared.config import (
+from shared.options.cli import (
+    KEYS,
+    PATHS,
+    CliConfig,
+    read_given_checkpoint,
+    require_end,
+    with_known_dataset,
+)
+from shared.options.train import (
     LOG_EVERY_N_STEPS,
     Config,
     Count,
@@ -38,18 +45,11 @@ from shared.config import (
     plain,
     reword,
 )
-from shared.errors import UsageError, raised_by
-from shared.options.cli import (
-    KEYS,
-    PATHS,
-    CliConfig,
-    read_given_checkpoint,
-    require_end,
-    with_known_dataset,
-)
-from shared.predictions import join, write_predictions
-from shared.run_dir import new_run_dir, say_what_is_saved
-from shared.signals import exit_on_signals
+from shared.pictures.predictions import join, write_predictions
+from shared.runtime.command import one_line_errors, report_cli
+from shared.runtime.errors import UsageError, raised_by
+from shared.runtime.run_dir import new_run_dir, say_what_is_saved
+from shared.runtime.signals import exit_on_signals
 
 DATA_DIR = str(Config().data_dir)  # that of the environment, or data
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
-from shared.errors import require_finite
 from shared.options.debugging import DebuggingConfig
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

@@ -25,14 +25,19 @@ from lightning.checkpoint import (
     check_resumable,
     make_trainer,
 )
-from shared.command import report, run
+from shared.checkpoints.resume import find_checkpoint
+from shared.checkpoints.rng import (
+    gather_rng_states,
+    get_rng_states,
+    of_this_rank,
+    set_rng_states,
+)
 from shared.data import Batch, EpochSampler
-from shared.errors import UserError, require_finite
 from shared.options.distributed import DistributedConfig
-from shared.ranks import GRACE, Watchdog, set_timeout, signalled_anywhere
-from shared.resume import find_checkpoint
-from shared.rng import gather_rng_states, get_rng_states, of_this_rank, set_rng_states
-from shared.signals import exit_on_signal, exit_on_signals
+from shared.runtime.command import report, run
+from shared.runtime.errors import UserError, require_finite
+from shared.runtime.ranks import GRACE, Watchdog, set_timeout, signalled_anywhere
+from shared.runtime.signals import exit_on_signal, exit_on_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

@@ -14,13 +14,18 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning.train import LitAutoEncoder, LitMNIST
-from shared.command import report_evaluation, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.trained import newest_best, read_model
 from shared.data import Batch
 from shared.options.evaluate import EvaluateConfig
-from shared.picture_file import read_image
-from shared.predictions import Predictions, join, write_own_image, write_predictions
-from shared.trained import newest_best, read_model
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.pictures.picture_file import read_image
+from shared.pictures.predictions import (
+    Predictions,
+    join,
+    write_own_image,
+    write_predictions,
+)
+from shared.runtime.command import report_evaluation, run
 
 
 # 1. What to compute: the embedding and the reconstruction of every image of a batch.

@@ -18,11 +18,11 @@ from torchmetrics import RunningMean
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared import summaries
-from shared.command import report, run
 from shared.data import Batch
-from shared.errors import require_finite
 from shared.options.metrics import MetricsConfig
+from shared.pictures import summaries
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to measure: metrics beside the loss, and what can be looked at.

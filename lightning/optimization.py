@@ -20,10 +20,10 @@ from torch.nn.utils import get_total_norm
 from torch.optim import LBFGS, Adam, Optimizer
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
 from shared.data import Batch
 from shared.options.optimization import OptimizationConfig
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

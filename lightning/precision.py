@@ -14,8 +14,8 @@ import torch
 
 from lightning import train
 from lightning.train import LitAutoEncoder, LitMNIST
-from shared.command import report, run
 from shared.options.precision import PrecisionConfig
+from shared.runtime.command import report, run
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

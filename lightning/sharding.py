@@ -26,13 +26,13 @@ from lightning.distributed import (
     OwnSignals,
     SeedRanks,
 )
-from shared.checkpoint import write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
-from shared.errors import UsageError
+from shared.checkpoints.sharded import consolidate
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.options.sharding import ShardingConfig
-from shared.sharded import consolidate
-from shared.signals import hold_signals, release_signals
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import UsageError
+from shared.runtime.signals import hold_signals, release_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

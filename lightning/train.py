@@ -15,12 +15,12 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from shared.checkpoint import read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS, TrainConfig
+from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
 from shared.model import AutoEncoder
+from shared.options.train import LOG_EVERY_N_STEPS, TrainConfig
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

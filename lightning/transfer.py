@@ -20,11 +20,11 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning.train import LitAutoEncoder, LitMNIST, make_trainer
 from shared.backbones import Classifier, batch_norms, flat, load_resnet18
-from shared.command import report, report_classifier, run
 from shared.data import Batch
-from shared.errors import require_finite
 from shared.options.transfer import TransferConfig
-from shared.picture_file import read_images
+from shared.pictures.picture_file import read_images
+from shared.runtime.command import report, report_classifier, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: a linear head, on a backbone that has learned something before.

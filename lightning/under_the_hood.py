@@ -21,11 +21,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from lightning.train import AtomicCheckpointIO, LitAutoEncoder, LitMNIST
-from shared.checkpoint import write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch
+from shared.options.train import LOG_EVERY_N_STEPS
 from shared.options.under_the_hood import UnderTheHoodConfig
+from shared.runtime.command import report, run
 
 
 # 1. What to learn: the model and the data of `train`, and every hook they have.

@@ -32,13 +32,17 @@ from plain_pytorch.train import (
     prepare,
 )
 from shared.averaging import get_mean_avg_fn
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, report_epochs, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import MNISTData
-from shared.errors import require_finite
 from shared.options.callbacks import CallbacksConfig
-from shared.pictures import reconstruction_grid
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.pictures.pictures import reconstruction_grid
+from shared.runtime.command import report, report_epochs, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: the loss on one batch, the optimizer, and its learning rate.

@@ -25,9 +25,18 @@ from tqdm import tqdm
 
 from plain_pytorch.evaluate import PlainPredictor, predict
 from plain_pytorch.train import evaluate, log_metric, make_checkpoint, prepare
-from shared.checkpoint import load_weights, write_checkpoint, write_whole
-from shared.command import report_cli, run
-from shared.config import (
+from shared.checkpoints.lightning_format import Position, from_loops, to_loops
+from shared.checkpoints.whole_files import load_weights, write_checkpoint, write_whole
+from shared.data import MNISTData
+from shared.options.cli import (
+    KEYS,
+    PATHS,
+    CliConfig,
+    read_given_checkpoint,
+    require_end,
+    with_known_dataset,
+)
+from shared.options.train import (
     LOG_EVERY_N_STEPS,
     Config,
     Count,
@@ -38,18 +47,9 @@ from shared.config import (
     help_texts,
     plain,
 )
-from shared.data import MNISTData
-from shared.errors import UsageError, require_finite
-from shared.lightning_format import Position, from_loops, to_loops
-from shared.options.cli import (
-    KEYS,
-    PATHS,
-    CliConfig,
-    read_given_checkpoint,
-    require_end,
-    with_known_dataset,
-)
-from shared.predictions import write_predictions
+from shared.pictures.predictions import write_predictions
+from shared.runtime.command import report_cli, run
+from shared.runtime.errors import UsageError, require_finite
 
 
 # 1. What can be set: the keys, their types and their defaults.

@@ -32,13 +32,17 @@ from plain_pytorch.train import (
     make_checkpoint,
     prepare,
 )
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
 from shared.options.debugging import DebuggingConfig
-from shared.stopwatch import Stopwatch
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
+from shared.runtime.stopwatch import Stopwatch
 
 Step = Callable[[Batch, int], Tensor]
 

@@ -23,21 +23,30 @@ from tqdm import tqdm
 
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder, TrainState, keep_best
 from plain_pytorch.train import log_metric
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.resume import describe, find_checkpoint
+from shared.checkpoints.rng import (
+    gather_rng_states,
+    get_rng_states,
+    of_this_rank,
+    set_rng_states,
+)
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, EpochSampler, ImageDataset, MNISTData
-from shared.errors import require_finite
 from shared.options.distributed import DistributedConfig, RanksConfig
-from shared.ranks import (
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
+from shared.runtime.ranks import (
     Watchdog,
     refuse_to_start_alone,
     set_timeout,
     signalled_anywhere,
 )
-from shared.resume import describe, find_checkpoint
-from shared.rng import gather_rng_states, get_rng_states, of_this_rank, set_rng_states
-from shared.signals import exit_on_signal, hold_signals, release_signals
+from shared.runtime.signals import exit_on_signal, hold_signals, release_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

@@ -17,14 +17,19 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from plain_pytorch.train import PlainAutoEncoder, evaluate
-from shared.checkpoint import load_weights
-from shared.command import report_evaluation, run
+from shared.checkpoints.trained import newest_best, read_model
+from shared.checkpoints.whole_files import load_weights
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
 from shared.options.evaluate import EvaluateConfig
-from shared.picture_file import read_image
-from shared.predictions import Predictions, join, write_own_image, write_predictions
-from shared.trained import newest_best, read_model
+from shared.pictures.picture_file import read_image
+from shared.pictures.predictions import (
+    Predictions,
+    join,
+    write_own_image,
+    write_predictions,
+)
+from shared.runtime.command import report_evaluation, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to compute: the embedding and the reconstruction of every image of a batch.

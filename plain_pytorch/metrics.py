@@ -22,12 +22,16 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from tqdm import tqdm
 
 from plain_pytorch.train import PlainAutoEncoder, evaluate, make_checkpoint, prepare
-from shared import summaries
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
 from shared.options.metrics import MetricsConfig
+from shared.pictures import summaries
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 # [csv] In the order of CSVLogger, which writes the file anew when a name is new to it.
 COLUMNS = ["epoch", "step", "test_loss", "train_loss_epoch", "train_loss_running"]

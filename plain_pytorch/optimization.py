@@ -26,12 +26,16 @@ from plain_pytorch.train import (
     prepare,
     test,
 )
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
 from shared.options.optimization import OptimizationConfig
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

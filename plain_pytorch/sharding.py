@@ -23,15 +23,15 @@ from tqdm import tqdm
 from plain_pytorch.checkpoint import PlainDecayingAutoEncoder
 from plain_pytorch.distributed import evaluate, join_group, reduce_mean
 from plain_pytorch.train import log_metric
-from shared.checkpoint import write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.lightning_format import LIGHTNING_VERSION
+from shared.checkpoints.sharded import META, consolidate
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import EpochSampler, MNISTData
-from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.options.sharding import ShardingConfig
-from shared.sharded import META, consolidate
-from shared.signals import hold_signals, release_signals
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
+from shared.runtime.signals import hold_signals, release_signals
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

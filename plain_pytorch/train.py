@@ -18,13 +18,17 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS, TrainConfig
+from shared.checkpoints.lightning_format import LIGHTNING_VERSION
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
-from shared.lightning_format import LIGHTNING_VERSION
 from shared.model import AutoEncoder
+from shared.options.train import LOG_EVERY_N_STEPS, TrainConfig
+from shared.runtime.command import report, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: the loss on one batch, and the optimizer.

@@ -28,13 +28,17 @@ from plain_pytorch.train import (
     prepare,
 )
 from shared.backbones import Classifier, batch_norms, flat, load_resnet18
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, report_classifier, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, MNISTData
-from shared.errors import require_finite
+from shared.options.train import LOG_EVERY_N_STEPS
 from shared.options.transfer import TransferConfig
-from shared.picture_file import read_images
+from shared.pictures.picture_file import read_images
+from shared.runtime.command import report, report_classifier, run
+from shared.runtime.errors import require_finite
 
 
 # 1. What to learn: a linear head, on a backbone that has learned something before.

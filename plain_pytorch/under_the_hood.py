@@ -27,12 +27,16 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning.train import LitMNIST
 from lightning.under_the_hood import HookRecorder, LitEncoder
 from plain_pytorch.train import log_metric
-from shared.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from shared.command import report, run
-from shared.config import LOG_EVERY_N_STEPS
+from shared.checkpoints.lightning_format import LIGHTNING_VERSION
+from shared.checkpoints.whole_files import (
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch
-from shared.lightning_format import LIGHTNING_VERSION
+from shared.options.train import LOG_EVERY_N_STEPS
 from shared.options.under_the_hood import UnderTheHoodConfig
+from shared.runtime.command import report, run
 
 
 # 1. What to learn: the model and the data of `train`, and every hook they have.

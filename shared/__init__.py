@@ -5,7 +5,7 @@ import signal
 import sys
 
 # While `python -m` imports torch, which takes seconds, Ctrl-C just ends the process,
-# without a traceback. From then on shared.command says what was saved.
+# without a traceback. From then on shared.runtime.command says what was saved.
 if sys.argv[0] == "-m":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from shared.errors import UserError
-from shared.files import network_timeout
+from shared.datasets.download import network_timeout
 from shared.model import AutoEncoder
+from shared.runtime.errors import UserError
 
 BACKBONES = ("encoder", "resnet18")
 WAY_OUT = (

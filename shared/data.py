@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
-from shared.config import Config
-from shared.datasets import Images, load, prepare, resolve_auto
+from shared.datasets.catalog import Images, load, prepare, resolve_auto
+from shared.options.train import Config
 
 Batch = Sequence[Tensor]
 """Images, (batch, 1, 28, 28) of float32 in -1..1, and labels, (batch,) of int64.

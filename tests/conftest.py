@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared.config import TrainConfig
-from shared.files import find_problems
+from shared.datasets.download import find_problems
+from shared.options.train import TrainConfig
 
 FULL_DATA = Path(os.environ.get("DATA_DIR", "data"))
 

@@ -13,8 +13,8 @@ from tabulate import tabulate
 
 from compare.clinic import CASES
 from compare.clinic.case import Case, record
-from compare.difference import compare_runs
-from compare.report import as_text
+from compare.divergence.difference import compare_runs
+from compare.divergence.report import as_text
 
 
 def main(argv: list[str]) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from compare.run import Run
-from compare.trace import trace
+from compare.trace.command import trace
+from compare.trace.run import Run
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Case:
     thread: str  # where people met it: an issue, or ""
     step: int  # of the first difference; an evaluation counts to the step before
     quantity: str
-    cause: str  # its name in compare.causes
+    cause: str  # its name in compare.divergence.causes
     mend: str
     train: Callable[[bool], None]
     healthy: Callable[[], None]

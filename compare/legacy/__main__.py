@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from compare.bench.readme import write_part
 from compare.legacy.blocks import SUFFIXES
 from compare.legacy.rules import EFFECTS, Finding, ignored_table
 from compare.legacy.search import search
-from compare.readme import write_part
-from shared.errors import UsageError
-from shared.signals import exit_on_signals
+from shared.runtime.errors import UsageError
+from shared.runtime.signals import exit_on_signals
 
 SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 HEADINGS = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import UsageError
+from shared.runtime.errors import UsageError
 
 MAX_BYTES = 10_000_000
 MAX_CODE = 1_000_000  # a syntax tree takes some hundred times the memory

@@ -9,7 +9,7 @@ from compare.legacy.classes import Function
 from compare.legacy.finder import Finder
 from compare.legacy.parse import parse
 from compare.legacy.rules import Finding
-from shared.errors import UsageError
+from shared.runtime.errors import UsageError
 
 # At the end of a line: nothing is reported of it, or of the class that it begins.
 ON_PURPOSE = "# legacy: on purpose"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, restricted_number_type
 
-from shared.config import Count, LearningRate, TrainConfig, option_name
-from shared.errors import UsageError
+from shared.options.train import Count, LearningRate, TrainConfig, option_name
+from shared.runtime.errors import UsageError
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
     Patience = int

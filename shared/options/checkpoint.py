@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from jsonargparse.typing import restricted_number_type
 
-from shared.config import Count, TrainConfig
-from shared.errors import UsageError
-from shared.resume import choose_run_dir
+from shared.checkpoints.resume import choose_run_dir
+from shared.options.train import Count, TrainConfig
+from shared.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     TopK = int

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import yaml
 
-from shared.checkpoint import CheckpointError
-from shared.config import AnyConfig, Count, TrainConfig
-from shared.datasets import prepare, resolve_auto
-from shared.errors import UsageError
-from shared.lightning_format import from_loops
-from shared.trained import read_model
+from shared.checkpoints.lightning_format import from_loops
+from shared.checkpoints.trained import read_model
+from shared.checkpoints.whole_files import CheckpointError
+from shared.datasets.catalog import prepare, resolve_auto
+from shared.options.train import AnyConfig, Count, TrainConfig
+from shared.runtime.errors import UsageError
 
 KEYS = {
     "seed": "seed_everything",

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from shared.config import Count, TrainConfig, option_name
 from shared.data import MNISTData
-from shared.errors import UsageError
+from shared.options.train import Count, TrainConfig, option_name
+from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 
-from shared.config import Count, TrainConfig
-from shared.errors import UsageError
+from shared.checkpoints.resume import resumed_run_dir
 from shared.options.checkpoint import CheckpointConfig
-from shared.ranks import is_rank_0
-from shared.resume import resumed_run_dir
+from shared.options.train import Count, TrainConfig
+from shared.runtime.errors import UsageError
+from shared.runtime.ranks import is_rank_0
 
 
 def default_devices() -> int:

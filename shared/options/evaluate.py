@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config import Config, Count
+from shared.options.train import Config, Count
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.config import LOG_EVERY_N_STEPS, Count, TrainConfig
+from shared.options.train import LOG_EVERY_N_STEPS, Count, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from shared.config import Count, LearningRate, TrainConfig
-from shared.errors import UsageError
+from shared.options.train import Count, LearningRate, TrainConfig
+from shared.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     ClipVal = float

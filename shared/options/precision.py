@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.config import TrainConfig
-from shared.errors import UsageError
 from shared.options.optimization import ClipVal
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)

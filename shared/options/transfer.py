@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jsonargparse.typing import restricted_number_type
 
-from shared.config import Count, LearningRate, TrainConfig
-from shared.datasets import CLASSES
-from shared.errors import UsageError, UserError
-from shared.trained import newest_best, read_classifier, read_model
+from shared.checkpoints.trained import newest_best, read_classifier, read_model
+from shared.datasets.catalog import CLASSES
+from shared.options.train import Count, LearningRate, TrainConfig
+from shared.runtime.errors import UsageError, UserError
 
 if TYPE_CHECKING:  # to a type checker, a number within a range is a number
     Epoch = int

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.config import Count, TrainConfig
+from shared.options.train import Count, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from functools import lru_cache
 import pytest
 import torch
 
-from compare.causes import CAUSES
 from compare.clinic import CASES
 from compare.clinic.__main__ import main
 from compare.clinic.case import Case, record
-from compare.difference import Comparison, compare_runs
-from compare.report import findings
+from compare.divergence.causes import CAUSES
+from compare.divergence.difference import Comparison, compare_runs
+from compare.divergence.report import findings
 
 
 @lru_cache

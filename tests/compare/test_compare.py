@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compare.table import compare_results
-from shared.config import TrainConfig
-from tests.commands import finish, run, start
+from compare.parity.table import compare_results
+from shared.options.train import TrainConfig
+from tests.processes import finish, run, start
 
 
 def test_both_halves_are_run_and_are_the_same(small: TrainConfig) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from compare import measured
-from compare.devices import render as devices
-from compare.readme import part
-from compare.scaling import render as scaling
-from shared.config import TrainConfig
-from tests.commands import finish, run_forked, start
+from compare.bench import measured
+from compare.bench.devices import render as devices
+from compare.bench.readme import part
+from compare.bench.scaling import render as scaling
+from shared.options.train import TrainConfig
+from tests.processes import finish, run_forked, start
 
 PARTS: dict[str, Callable[[], str]] = {
     "devices": devices.readme_part,
@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_one_line(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
 def test_ctrl_c_during_the_imports_of_the_processes_is_quiet(tmp_path: Path) -> None:
-    process = start("compare.devices", f"--output-dir={tmp_path}")
+    process = start("compare.bench.devices", f"--output-dir={tmp_path}")
     while "libtorch" not in maps_of_children(process.pid):
         assert process.poll() is None
         time.sleep(0.05)

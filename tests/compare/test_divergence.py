@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compare.difference import compare_runs
-from compare.divergence import main
-from compare.remarks import remarks
-from compare.report import as_text, findings
-from compare.run import Run
-from compare.trace import trace, trace_to
+from compare.divergence.command import main
+from compare.divergence.difference import compare_runs
+from compare.divergence.remarks import remarks
+from compare.divergence.report import as_text, findings
+from compare.trace.command import trace, trace_to
+from compare.trace.run import Run
 
 
 def train(

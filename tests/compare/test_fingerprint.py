@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compare.fingerprint import batch_fingerprint, fingerprints, packed_sums
+from compare.trace.fingerprint import batch_fingerprint, fingerprints, packed_sums
 
 Fingerprint = Callable[[torch.Tensor], int]
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compare.difference import Comparison, compare_runs
-from compare.remarks import remarks
-from compare.trace import trace
+from compare.divergence.difference import Comparison, compare_runs
+from compare.divergence.remarks import remarks
+from compare.trace.command import trace
 from tests.compare.strangers import Setup, by_hand, by_trainer
 
 SETUPS = st.builds(

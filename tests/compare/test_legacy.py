@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from compare.bench.readme import part
 from compare.legacy.__main__ import main
 from compare.legacy.rules import Finding, ignored_table
 from compare.legacy.search import search
-from compare.readme import part
-from tests.commands import ROOT, run
-from tests.test_makefile import make
+from tests.processes import ROOT, run
+from tests.repo.test_makefile import make
 
 README = (ROOT / "README.md").read_text()
 OLD = "import pytorch_lightning as pl\ntrainer = pl.Trainer(gpus=1)\n"

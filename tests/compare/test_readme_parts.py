@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compare.readme import part, write_part
-from shared.errors import UserError
+from compare.bench.readme import part, write_part
+from shared.runtime.errors import UserError
 
 TEXT = """# Title
 <!-- cost:begin -->

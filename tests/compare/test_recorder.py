@@ -9,9 +9,9 @@ from torch.optim import optimizer as optimizer_hooks
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from compare.difference import compare_runs
-from compare.run import Run
-from compare.trace import trace
+from compare.divergence.difference import compare_runs
+from compare.trace.command import trace
+from compare.trace.run import Run
 
 DATA = TensorDataset(torch.arange(24.0).view(8, 3) / 10, torch.arange(8) % 2)
 

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from compare.machine import describe
-from compare.measured import committed
-from compare.readme import part
-from compare.speed import loading, profile, sizes, startup
-from compare.speed.ladder import barebones, stripped
-from compare.speed.options import PARTS, WARM_UP, SpeedConfig
-from compare.speed.plot import draw
-from compare.speed.render import readme_part, render
-from compare.speed.tables import RUNGS, aim
-from compare.speed.turns import ratio, spread, take_turns
-from compare.speed.ways import (
+from compare.bench.machine import describe
+from compare.bench.measured import committed
+from compare.bench.readme import part
+from compare.bench.speed import loading, profile, sizes, startup
+from compare.bench.speed.ladder import barebones, stripped
+from compare.bench.speed.options import PARTS, WARM_UP, SpeedConfig
+from compare.bench.speed.plot import draw
+from compare.bench.speed.render import readme_part, render
+from compare.bench.speed.tables import RUNGS, aim
+from compare.bench.speed.turns import ratio, spread, take_turns
+from compare.bench.speed.ways import (
     GPU_CHECK,
     Clock,
     LitModel,
@@ -33,9 +33,9 @@ from compare.speed.ways import (
     lightning_half,
     plain_half,
 )
-from compare.spread import Spread
-from shared.config import TrainConfig
-from tests.commands import run_forked
+from compare.bench.spread import Spread
+from shared.options.train import TrainConfig
+from tests.processes import run_forked
 from tests.time_limit import time_limit
 
 STEPS = 24
@@ -56,7 +56,7 @@ def data(config: SpeedConfig) -> LoadedData:
 
 
 def test_the_readme_has_the_committed_numbers() -> None:
-    """When this fails: python -m compare.speed.render."""
+    """When this fails: python -m compare.bench.speed.render."""
     assert part("speed") == readme_part()
 
 
@@ -273,7 +273,7 @@ def test_the_command(config: SpeedConfig, tmp_path: Path) -> None:
     )
     options = ["--parts", "ladder", "--rounds=2", f"--json={tmp_path}/new/a.json"]
     status, stdout, stderr = run_forked(
-        "compare.speed", *small.to_arguments(), *options
+        "compare.bench.speed", *small.to_arguments(), *options
     )
     assert status == 0, stderr
     assert "the Lightning half as it is" in stdout
@@ -294,7 +294,7 @@ def test_the_command(config: SpeedConfig, tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_option_is_one_line(options: list[str], message: str) -> None:
-    status, _, stderr = run_forked("compare.speed", *options)
+    status, _, stderr = run_forked("compare.bench.speed", *options)
     assert status == 2
     assert message in stderr
     assert len(stderr.splitlines()) == 1
@@ -302,7 +302,7 @@ def test_a_bad_option_is_one_line(options: list[str], message: str) -> None:
 
 def test_too_few_steps_are_one_line(tmp_path: Path) -> None:
     options = ("--dataset=mnist-5k", "--batch-size=1000", f"--json={tmp_path}/a.json")
-    status, _, stderr = run_forked("compare.speed", *options)
+    status, _, stderr = run_forked("compare.bench.speed", *options)
     assert (status, len(stderr.splitlines())) == (1, 1)
     assert "an epoch has 4 step(s) and needs 22" in stderr
 

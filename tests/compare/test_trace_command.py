@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compare.difference import compare_runs
-from compare.run import read_trace
+from compare.divergence.difference import compare_runs
+from compare.trace.run import read_trace
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,7 +196,7 @@ def test_mistakes_get_one_clear_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from compare.trace import main
+    from compare.trace.command import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as refused:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from compare.difference import compare_runs
-from compare.results import read_results
-from compare.run import Run
-from compare.trace import trace
-from shared.config import Config
+from compare.divergence.difference import compare_runs
+from compare.parity.results import read_results
+from compare.trace.command import trace
+from compare.trace.run import Run
+from shared.options.train import Config
 
 
 class Ran(NamedTuple):

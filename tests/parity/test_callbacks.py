@@ -21,13 +21,13 @@ import plain_pytorch.callbacks
 from lightning.callbacks import LitScheduledAutoEncoder, callbacks_for
 from lightning.train import LitMNIST, make_trainer
 from plain_pytorch.callbacks import EarlyStopping
-from shared.checkpoint import write_checkpoint
-from shared.config import Parser, TrainConfig
-from shared.errors import UsageError
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.model import AutoEncoder
 from shared.options.callbacks import CallbacksConfig
-from tests.commands import run_forked
+from shared.options.train import Parser, TrainConfig
+from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
+from tests.processes import run_forked
 
 HALVES = ["plain_pytorch", "lightning"]
 

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from shared.config import TrainConfig
+from shared.checkpoints.lightning_format import from_callbacks
+from shared.checkpoints.resume import LAST, choose_run_dir
+from shared.checkpoints.whole_files import (
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.data import Batch, ImageDataset
-from shared.lightning_format import from_callbacks
 from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
-from shared.resume import LAST, choose_run_dir
+from shared.options.train import TrainConfig
 from tests.parity.halves import Ran, assert_resumed, assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]

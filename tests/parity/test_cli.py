@@ -18,20 +18,24 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 import lightning.cli
 import plain_pytorch.cli
-import shared.datasets
-from compare.results import read_results
-from compare.trace import trace
+import shared.datasets.catalog
+from compare.parity.results import read_results
+from compare.trace.command import trace
 from lightning.cli import LitCLI, LitModel, LitTrainer
-from shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from shared.command import one_line_errors
-from shared.config import TrainConfig
-from shared.errors import UsageError, UserError
-from shared.lightning_format import Position, to_loops
+from shared.checkpoints.lightning_format import Position, to_loops
+from shared.checkpoints.whole_files import (
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.options.cli import KEYS, CliConfig, read_given_checkpoint
-from shared.run_dir import new_run_dir
-from tests.commands import ROOT
-from tests.commands import run as run_command
+from shared.options.train import TrainConfig
+from shared.runtime.command import one_line_errors
+from shared.runtime.errors import UsageError, UserError
+from shared.runtime.run_dir import new_run_dir
 from tests.parity.halves import Ran, assert_same
+from tests.processes import ROOT
+from tests.processes import run as run_command
 from tests.time_limit import time_limit
 
 HALVES = ("plain_pytorch", "lightning")
@@ -494,7 +498,7 @@ def test_what_auto_has_meant_is_stored(
     def offline(name: str, data_dir: Path) -> None:
         raise UserError(f"no network for {name} in {data_dir}")
 
-    monkeypatch.setattr(shared.datasets, "fetch", offline)
+    monkeypatch.setattr(shared.datasets.catalog, "fetch", offline)
     auto = replace(base, dataset="auto", max_epochs=1, limit_train_batches=1)
     _, run_dir = run(half, auto.to_arguments())
     assert dataset_in(run_dir / "config.yaml") == "mnist-5k"

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from compare.difference import compare_runs
-from compare.run import Run
-from compare.trace import trace
+from compare.divergence.difference import compare_runs
+from compare.trace.command import trace
+from compare.trace.run import Run
 from lightning.debugging import LitReconstructor
 from lightning.debugging import main as lightning_main
 from plain_pytorch.debugging import PlainReconstructor
 from plain_pytorch.debugging import main as plain_main
-from shared.config import TrainConfig
 from shared.data import MNISTData
-from shared.errors import UserError
 from shared.options.debugging import DebuggingConfig
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UserError
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]

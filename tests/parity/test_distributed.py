@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.config import TrainConfig
+from shared.checkpoints.resume import LAST
 from shared.data import ImageDataset, MNISTData
 from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
 from shared.options.distributed import DistributedConfig
-from shared.resume import LAST
+from shared.options.train import TrainConfig
 from tests.parity.halves import Ran, assert_resumed, assert_same, run_half
-from tests.ranks import finish_ranks, run_ranks, start_ranks
+from tests.rank_processes import finish_ranks, run_ranks, start_ranks
 
 HALVES = ["plain_pytorch", "lightning"]
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from lightning.evaluate import LitPredictor
 from plain_pytorch.evaluate import PlainPredictor
-from shared.config import Config, TrainConfig
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
-from shared.predictions import Predictions
+from shared.options.train import Config, TrainConfig
+from shared.pictures.predictions import Predictions
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")

@@ -18,13 +18,13 @@ from torchmetrics import RunningMean
 
 from lightning.metrics import LitMeasuredAutoEncoder
 from plain_pytorch.metrics import PlainMeasuredAutoEncoder
-from shared.command import config_class
-from shared.config import Parser, TrainConfig
-from shared.errors import UsageError
 from shared.options.metrics import MetricsConfig
-from shared.summaries import write_histograms, write_images
-from tests.commands import ROOT
+from shared.options.train import Parser, TrainConfig
+from shared.pictures.summaries import write_histograms, write_images
+from shared.runtime.command import config_class
+from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
+from tests.processes import ROOT
 
 HALVES = ("plain_pytorch", "lightning")
 METRICS = {

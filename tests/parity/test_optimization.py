@@ -12,9 +12,9 @@ from torch import Tensor
 from lightning.optimization import MODELS, LitAdam, make_trainer
 from lightning.train import LitMNIST
 from plain_pytorch.optimization import PlainAdam
-from shared.config import TrainConfig
-from shared.errors import UserError
 from shared.options.optimization import OptimizationConfig
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UserError
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")

@@ -21,14 +21,14 @@ import lightning.precision
 import plain_pytorch.precision
 from lightning.train import LitMNIST, make_trainer
 from plain_pytorch import train
-from shared.checkpoint import load_weights, read_checkpoint
-from shared.config import TrainConfig
+from shared.checkpoints.whole_files import load_weights, read_checkpoint
 from shared.data import MNISTData
-from shared.errors import UsageError
 from shared.model import AutoEncoder
 from shared.options.precision import PrecisionConfig
-from tests.commands import ROOT
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
+from tests.processes import ROOT
 
 HALVES = ("plain_pytorch", "lightning")
 OVERFLOWS = 2.0**24

@@ -17,22 +17,22 @@ from torch import Tensor
 
 import lightning.sharding
 import plain_pytorch.sharding
-from compare.results import numbers
+from compare.parity.results import numbers
 from lightning.distributed import LitDistributedMNIST
 from lightning.sharding import LitShardedAutoEncoder, make_trainer
 from plain_pytorch.distributed import join_group
 from plain_pytorch.sharding import PlainShardedAutoEncoder
-from shared.checkpoint import read_checkpoint
-from shared.config import Config
+from shared.checkpoints.sharded import consolidate
+from shared.checkpoints.whole_files import read_checkpoint
 from shared.data import MNISTData
-from shared.errors import UsageError
 from shared.model import AutoEncoder
 from shared.options.distributed import DistributedConfig
 from shared.options.evaluate import EvaluateConfig
 from shared.options.sharding import ShardingConfig
-from shared.sharded import consolidate
+from shared.options.train import Config
+from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
-from tests.ranks import finish_ranks, run_ranks, start_ranks
+from tests.rank_processes import finish_ranks, run_ranks, start_ranks
 
 FSDP_PARTS = "torch.distributed.fsdp._fully_shard._fsdp_param_group"
 HALVES = ["plain_pytorch", "lightning"]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lightning.train import LitAutoEncoder
 from plain_pytorch.train import PlainAutoEncoder
-from shared.config import TrainConfig
 from shared.data import EpochSampler
 from shared.model import AutoEncoder
+from shared.options.train import TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 

@@ -17,10 +17,10 @@ from lightning.transfer import LitClassifier
 from plain_pytorch import transfer
 from plain_pytorch.transfer import PlainClassifier
 from shared.backbones import BACKBONES, Classifier
-from shared.config import TrainConfig
 from shared.data import Batch, MNISTData
-from shared.errors import UserError
+from shared.options.train import TrainConfig
 from shared.options.transfer import TransferConfig
+from shared.runtime.errors import UserError
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")

@@ -25,10 +25,10 @@ from lightning.under_the_hood import (
     find_old_hooks,
     hook_names,
 )
-from shared.config import TrainConfig
+from shared.options.train import TrainConfig
 from shared.options.under_the_hood import UnderTheHoodConfig
-from tests.commands import run_forked
 from tests.parity.halves import assert_same, run_half
+from tests.processes import run_forked
 
 HALVES = ["plain_pytorch", "lightning"]
 

@@ -7,9 +7,9 @@ import torch
 from torch.utils.data import DistributedSampler, TensorDataset
 from torchvision import datasets, transforms
 
-from shared.config import TrainConfig
 from shared.data import EpochSampler, ImageDataset, MNISTData
-from shared.datasets import Images, load, load_5k
+from shared.datasets.catalog import Images, load, load_5k
+from shared.options.train import TrainConfig
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from shared.datasets import load_5k
-from shared.drawing import (
+from shared.datasets.catalog import load_5k
+from shared.pictures.drawing import (
     EXAMPLES,
     HEIGHT,
     WIDTH,

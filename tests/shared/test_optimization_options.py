@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from shared.config import Parser
-from shared.errors import UsageError
 from shared.options.optimization import OptimizationConfig
-from tests.commands import run_forked
+from shared.options.train import Parser
+from shared.runtime.errors import UsageError
+from tests.processes import run_forked
 
 
 def parse(*arguments: str) -> OptimizationConfig:

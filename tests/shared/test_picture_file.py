@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from shared.data import ImageDataset
-from shared.datasets import Images, load_5k
-from shared.errors import UserError
-from shared.picture_file import UNKNOWN, read_image, read_images
+from shared.datasets.catalog import Images, load_5k
+from shared.pictures.picture_file import UNKNOWN, read_image, read_images
+from shared.runtime.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from shared.backbones import Classifier
-from shared.checkpoint import CheckpointError, write_checkpoint
-from shared.errors import UserError
+from shared.checkpoints.trained import newest_best, read_classifier, read_model
+from shared.checkpoints.whole_files import CheckpointError, write_checkpoint
 from shared.model import AutoEncoder
-from shared.trained import newest_best, read_classifier, read_model
+from shared.runtime.errors import UserError
 
 
 def test_the_newest_of_both_halves_and_all_lessons(tmp_path: Path) -> None:

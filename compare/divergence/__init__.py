@@ -1,0 +1,1 @@
+"""Find the first step where two recorded runs differ, and say why."""

@@ -1,0 +1,152 @@
+"""Say in words, or as plain values, where two runs part and why."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import Any
+
+from tabulate import tabulate
+
+from compare.divergence.causes import likely
+from compare.divergence.causes.rule import Finding
+from compare.divergence.difference import Comparison, Difference
+from compare.divergence.evidence import Evidence
+from compare.divergence.growth import Size, sizes, trend
+from compare.divergence.remarks import remarks
+
+_SHOWN = 5  # causes; what comes after them hardly ever was it
+
+
+def findings(comparison: Comparison) -> list[Finding]:
+    """Return the likely causes of the first difference, the most likely first."""
+    if comparison.first is None:
+        return []
+    return likely(Evidence(comparison, comparison.first))[:_SHOWN]
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return what `python -m compare.divergence` prints."""
+    first = comparison.first
+    a, b = comparison.a.name, comparison.b.name
+    if first is None:
+        steps = len(comparison.pairs)
+        count = sum(len(one) for one, _ in comparison.evaluations.values())
+        parts = [
+            f"{a} and {b} are the same: {steps} steps, {count} evaluation batches."
+        ]
+    else:
+        parts = [
+            _fill(f"{a} and {b} first differ {_when(first)}, in the {_what(first)}."),
+            _table(comparison, first),
+            *_later(comparison, first),
+            _reasons(findings(comparison)),
+        ]
+    if said := remarks(comparison):
+        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}") for line in said))
+    return "\n\n".join(parts)
+
+
+def as_record(comparison: Comparison) -> dict[str, Any]:
+    """Return the same as plain values that JSON can hold."""
+    first = comparison.first
+    record: dict[str, Any] = {"same": first is None, "steps": len(comparison.pairs)}
+    if first:
+        measured, found = sizes(comparison, first)
+        record |= {
+            "step": first.step,
+            "quantity": first.quantity,
+            "a": first.a,
+            "b": first.b,
+            "detail": first.detail,
+            "measured": measured,
+            "size": _finite(found[0].relative) if found else None,
+            "last_size": _finite(found[-1].relative) if found else None,
+            "trend": trend(found),
+            "causes": [
+                {
+                    "name": finding.cause.name,
+                    "what": finding.cause.what,
+                    "because": finding.because,
+                    "confirm": finding.cause.confirm,
+                    "see": finding.cause.see,
+                }
+                for finding in findings(comparison)
+            ],
+        }
+        training = comparison.in_training
+        record["first_training_step"] = training.step if training else None
+    return record | {"remarks": remarks(comparison)}
+
+
+def _when(difference: Difference) -> str:
+    if difference.quantity == "evaluation":
+        return f"after step {difference.step}" if difference.step >= 0 else "at once"
+    return f"at step {difference.step}"
+
+
+def _what(difference: Difference) -> str:
+    detail = f" ({difference.detail})" if difference.detail else ""
+    return difference.quantity + detail
+
+
+def _table(comparison: Comparison, first: Difference) -> str:
+    rows = [
+        ["", comparison.a.name, comparison.b.name],
+        [first.quantity, first.a, first.b],
+    ]
+    return tabulate(rows, headers="firstrow", disable_numparse=True)
+
+
+def _later(comparison: Comparison, first: Difference) -> list[str]:
+    """Say how large the difference is, what becomes of it, and what follows."""
+    measured, found = sizes(comparison, first)
+    lines = []
+    if found and found[0].step == max(first.step, 0):
+        shown = [found[0]]
+        shown += [
+            x for x in found[1:-1] if x.step - found[0].step in (1, 10, 100, 1000)
+        ]
+        shown += found[-1:] if len(found) > 1 else []
+        words = ", ".join(f"{_percent(size)} at step {size.step}" for size in shown)
+        lines.append(
+            _fill(f"Relative size, by {measured}: {words}" + _ending(trend(found)))
+        )
+    training = comparison.in_training
+    if first.quantity == "evaluation" and training:
+        lines.append(
+            f"Training first differs {_when(training)}, in the {_what(training)}."
+        )
+    elif first.quantity == "evaluation":
+        lines.append("All training steps are the same.")
+    return lines
+
+
+def _reasons(found: list[Finding]) -> str:
+    if not found:
+        return "No cause that is known here fits."
+    lines = ["Likely causes, the most likely first"]
+    for number, finding in enumerate(found, 1):
+        cause = finding.cause
+        lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
+        lines.append(_fill(f"   Seen: {finding.because}."))
+        lines.append(_fill(f"   To confirm: {cause.confirm}"))
+        lines.append(_fill(f"   See {cause.see}."))
+    return "\n".join(lines)
+
+
+def _fill(text: str) -> str:
+    indent = "" if text[0].isalpha() else "   "
+    return textwrap.fill(text, 88, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _ending(words: str) -> str:
+    return f": {words}." if words else "."
+
+
+def _percent(size: Size) -> str:
+    return "less than can be seen" if size.relative == 0 else f"{size.relative:.2g}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Checkpoint files: whole, checked, with Lightning's keys."""

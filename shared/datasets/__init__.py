@@ -1,0 +1,1 @@
+"""The data sets: their names, their files, their download."""

@@ -1,0 +1,149 @@
+"""The files of the data sets: checked by digest, and fetched if need be.
+
+They lie as torchvision lays them out, `<data_dir>/MNIST/raw/...`, so that a folder
+that torchvision filled serves here, and the other way round.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import io
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from shared.runtime.errors import UserError
+
+NETWORK_TIMEOUT = 5.0
+"""Seconds to wait for a server that says nothing."""
+
+# md5 of the extracted files. torchvision checks the archives that it downloads, but
+# of an extracted file only that it is there, whatever it holds.
+DIGESTS = {
+    "mnist": {
+        "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion-mnist": {
+        "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "FashionMNIST/raw/t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+    "cifar10": {
+        "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
+        "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
+        "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    },
+}
+
+
+def read_checked(path: Path, digest: str) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is not the file it should be.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != digest:
+        raise UserError(f"{path} is damaged: it is not the published file")
+    return content
+
+
+def find_problems(name: str, data_dir: Path) -> dict[Path, UserError]:
+    """Return the files of a data set that are not there and whole, and why."""
+    problems = {}
+    for file, digest in DIGESTS[name].items():
+        try:
+            read_checked(data_dir / file, digest)
+        except UserError as problem:
+            problems[data_dir / file] = problem
+    return problems
+
+
+def fetch(name: str, data_dir: Path) -> None:
+    """Download a data set, unless it is there and whole.
+
+    However many processes call this at once, one downloads. The files come into a
+    temporary folder and are renamed into place once all are whole. A damaged file
+    that stood there is set aside under another name, and said on stdout.
+
+    Raises:
+        UserError: it cannot be had. What was on the disk is as it was.
+    """
+    problems = find_problems(name, data_dir)
+    if not problems:
+        return
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(data_dir / f".{name}.lock"):
+            problems = find_problems(name, data_dir)  # another may have fetched it
+            if problems:
+                with tempfile.TemporaryDirectory(prefix=".new-", dir=data_dir) as new:
+                    download(name, Path(new))
+                    for path in problems:
+                        put(Path(new) / path.relative_to(data_dir), path)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        problem = next(iter(problems.values()))
+        tries = str(error).splitlines() or [type(error).__name__]  # torchvision's
+        reason = tries[-1].strip("<>")
+        message = f"{problem}, and {name} cannot be downloaded: {reason}"
+        raise UserError(message) from error
+
+
+def download(name: str, folder: Path) -> None:
+    """Let torchvision download a data set, and check what came.
+
+    Raises:
+        OSError, RuntimeError, HTTPException: the network, or the disk.
+        UserError: a file came, but not the one that was published.
+    """
+    from torchvision import datasets  # takes 2 seconds: only where it is needed
+
+    classes = {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+    }
+    print(f"Downloading {name} ...")
+    # torchvision prints, too.
+    with network_timeout(), contextlib.redirect_stdout(io.StringIO()):
+        classes[name](folder, download=True)
+    for file, digest in DIGESTS[name].items():
+        read_checked(folder / file, digest)
+
+
+@contextlib.contextmanager
+def network_timeout() -> Iterator[None]:
+    """Give up a server that says nothing for NETWORK_TIMEOUT seconds."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(NETWORK_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def put(new: Path, target: Path) -> None:
+    """Rename a file into its place; what stands there gets a name of its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        aside = target.with_name(f"{target.name}.{time.time_ns()}.bad")
+        target.rename(aside)
+        print(f"{target} was bad: it is now {aside.name}, and a new one is there")
+    new.rename(target)

@@ -1,0 +1,1 @@
+"""The frame of every run: command line, folder, errors, signals, ranks."""
