@@ -2,13 +2,13 @@
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from shared.datasets.catalog import Images, load, prepare, resolve_auto
@@ -58,21 +58,31 @@ class EpochSampler(DistributedSampler[int]):
         num_replicas: how many processes share the indices. Each has the same number of
             them; where they do not divide, the first ones are dealt out twice.
         rank: which of these processes this is, counted from 0.
+        limit: how many indices of each epoch to use, instead of all.
 
     Attributes:
-        skip: how many indices the next pass, and only that, leaves out at its start: a
-            resumed run has seen them before.
+        skip: how many indices the next pass, and only that one, leaves out at its
+            start, because a resumed run has seen them already.
     """
 
     def __init__(
-        self, size: int, seed: int, num_replicas: int = 1, rank: int = 0
+        self,
+        size: int,
+        seed: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        limit: int | None = None,
     ) -> None:
         super().__init__(range(size), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
+        self.limit = self.num_samples if limit is None else limit
         self.skip = 0
 
     def __iter__(self) -> Iterator[int]:
         skip, self.skip = self.skip, 0
-        return islice(super().__iter__(), skip, None)
+        return islice(super().__iter__(), skip, self.limit)
+
+    def __len__(self) -> int:
+        return min(self.num_samples, self.limit)
 
 
 def identity_collate(batch: Batch) -> Batch:
@@ -148,24 +158,37 @@ class MNISTData:
 
     def train_sampler(self) -> EpochSampler:
         """Return the order to learn in."""
-        return EpochSampler(len(self.train_set), self.config.seed)
+        size = len(self.train_set)
+        return EpochSampler(size, self.config.seed, limit=self.limit("train"))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to validate on, always in the same order."""
-        return self.dataloader(self.val_set)
+        return self.dataloader(self.val_set, self.first("val", self.val_set))
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the batches to test on, always in the same order."""
-        return self.dataloader(self.test_set)
+        return self.dataloader(self.test_set, self.first("test", self.test_set))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of the test again, to predict."""
-        return self.dataloader(self.test_set)
+        return self.dataloader(self.test_set, self.first("predict", self.test_set))
+
+    def limit(self, stage: str) -> int | None:
+        """Return how many images --limit-STAGE-batches leaves; None means all.
+
+        A lesson without such an option has no limit.
+        """
+        batches = getattr(self.config, f"limit_{stage}_batches", None)
+        return batches and batches * self.config.batch_size
+
+    def first(self, stage: str, dataset: ImageDataset) -> range:
+        """Return the indices of the images that the limit leaves."""
+        return range(len(dataset))[: self.limit(stage)]
 
     def dataloader(
-        self, dataset: Dataset[Batch], sampler: Sampler[int] | None = None
+        self, dataset: Dataset[Batch], sampler: Iterable[int]
     ) -> DataLoader[Batch]:
-        """Return whole batches of a data set, in its own order without a sampler."""
+        """Return the images at the sampler's indices, in whole batches."""
         return DataLoader(
             dataset,
             batch_size=self.config.batch_size,

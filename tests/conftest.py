@@ -64,5 +64,4 @@ def small(tmp_path: Path) -> TrainConfig:
         accelerator="cpu",
         limit_train_batches=12,
         limit_val_batches=3,
-        limit_test_batches=3,
     )

@@ -28,10 +28,11 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
             dtype=torch.float64,
         )
         for tag in events.Tags()["scalars"]
+        if tag != "epoch"  # Lightning adds it: the epoch of each step
     }
     evaluated = (run_dir / "embeddings.npz").exists()
     saved = read_evaluation(run_dir) if evaluated else read_training(run_dir)
-    return {**curves, **saved}
+    return {**curves, **saved, **read_hooks(run_dir)}
 
 
 def read_evaluation(run_dir: Path) -> dict[str, Tensor]:

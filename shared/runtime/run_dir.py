@@ -1,8 +1,23 @@
-"""The folder of a run: output/<half>/<lesson>/version_N."""
+"""The folder of a run: output/<lesson>/<half>/version_N."""
 
 import sys
 from itertools import count
 from pathlib import Path
+
+from shared.runtime.errors import UsageError
+
+
+def given_run_dir(run_dir: Path) -> Path:
+    """Make and return the folder that --run-dir names.
+
+    Raises:
+        UsageError: it has files already.
+        OSError: the folder cannot be made.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if any(run_dir.iterdir()):
+        raise UsageError(f"--run-dir {run_dir} is not empty: name a new folder")
+    return run_dir
 
 
 def new_run_dir(parent: Path) -> Path:
@@ -30,13 +45,13 @@ def run_dirs(parent: Path) -> list[Path]:
 
 
 def say_what_is_saved(run_dir: Path, since: float = 0) -> None:
-    """Say on stderr which files a run leaves; remove its folders if empty.
+    """Say on stderr which files a run has saved; remove its folders if empty.
 
-    The line begins anew, below a progress bar that may stand there.
+    The message starts on a new line, since a progress bar may be on the current one.
 
     Args:
         run_dir: the folder of the run.
-        since: when a resumed run began, in seconds of `time.time()`; what it found is
+        since: when a resumed run began, in seconds of `time.time()`; older files are
             not its own.
     """
     if not run_dir.exists():  # a dry run
