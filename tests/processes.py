@@ -4,12 +4,15 @@ import os
 import runpy
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from compare.bench.processes import forkserver
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+
+forkserver: Any = get_context("forkserver")
+forkserver.set_forkserver_preload(["tests.warm"])
 
 
 def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -56,8 +59,8 @@ def run_forked(
 ) -> tuple[int, str, str]:
     """Run a command as `run` does, in a process that has torch and Lightning already.
 
-    That saves four seconds of imports. What is said or done while importing, and by
-    whom a process was started, only `run` and `start` show.
+    That saves four seconds of imports. A test of what happens during the imports, or of
+    who started the process, needs `run` or `start`.
     """
     with TemporaryDirectory() as folder:
         process = forkserver.Process(
