@@ -14,7 +14,8 @@ $(error DEVICES=$(DEVICES) is no number)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plain lightning diff compare tensorboard legacy cost bench test test-all lint clean FORCE
+.PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
+	legacy bench test test-slow lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -29,23 +30,32 @@ plain: .venv/.ready ## Run the lesson with the loop written by hand
 lightning: .venv/.ready ## Run the lesson with the Trainer
 	@$(RUN) lightning.$(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
-diff: ## Show how the lesson's two files differ, moved lines marked
+diff: ## Show how the two halves of the lesson differ
 	@test -f plain_pytorch/$(LESSON).py || { \
 		echo "error: no lesson $(LESSON); try LESSON=train" >&2; exit 2; }
-	@git diff --no-index --no-ext-diff --color-moved \
+	@git diff --no-index --no-ext-diff -w -U1 --color-moved \
 		plain_pytorch/$(LESSON).py lightning/$(LESSON).py || test $$? -eq 1
+
+added: .venv/.ready ## Show what the lesson adds to train, in both halves
+	@$(RUN) compare.lessons.costs $(LESSON)
 
 compare: .venv/.ready ## Run both halves and compare every number
 	@$(RUN) compare $(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
-tensorboard: .venv/.ready ## Show the curves of all runs, both halves overlaid
+tensorboard: .venv/.ready ## Show the curves of all runs
 	@$(RUN) tensorboard.main --logdir output $(ARGS)
+
+spread: .venv/.ready ## Carry your change of train into all other lessons
+	@$(RUN) compare.lessons.spread
+
+cost: .venv/.ready ## Count what each lesson adds to train, in both halves
+	@$(RUN) compare.lessons.costs
+
+readme: .venv/.ready ## Renew the generated parts of the Markdown files
+	@$(RUN) cogapp -r README.md compare/lessons/*.md
 
 legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)
-
-cost: .venv/.ready ## Count what each lesson costs in either half
-	@$(RUN) compare.cost $(ARGS)
 
 bench: .venv/.ready ## Time both halves against the bare arithmetic
 	@$(RUN) compare.bench.speed $(ARGS)
@@ -53,8 +63,8 @@ bench: .venv/.ready ## Time both halves against the bare arithmetic
 test: .venv/.ready ## Run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-test-all: .venv/.ready ## Run the slow tests too
-	@$(RUN) pytest -n 2 --dist loadfile -m "slow or not slow" $(ARGS)
+test-slow: .venv/.ready ## Run the slow tests
+	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 lint: .venv/.ready ## Check style and types
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy .
