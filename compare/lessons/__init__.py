@@ -1,0 +1,1 @@
+"""Tools for the lessons: what each costs, and how they keep up with train.py."""
