@@ -45,7 +45,7 @@ def aligned(left: str, right: str) -> list[tuple[str, str]]:
     return [
         pair
         for anchor in both[0]
-        for pair in zip_longest(*(half[anchor] for half in both), fillvalue="")
+        for pair in zip_longest(both[0][anchor], both[1][anchor], fillvalue="")
     ]
 
 
@@ -83,7 +83,8 @@ def draw(rows: list[tuple[str, str]]) -> str:
                     f' height="{LINE_HEIGHT}" fill="#eef4ff"/>'
                 )
             parts.append(
-                f'<text x="{x}" y="{y}" xml:space="preserve">{spans(row[column])}</text>'
+                f'<text x="{x}" y="{y}" xml:space="preserve">'
+                f"{spans(row[column])}</text>"
             )
     return "\n".join([*parts, "</svg>", ""])
 
