@@ -31,7 +31,7 @@ class BenchConfig(TrainConfig):
     """The options of a measurement, and of the trainings that are measured."""
 
     rounds: int = 5
-    """How often each way takes its turn."""
+    """Number of turns of each way."""
     json: Path | None = None
     """Write the measurements to this file."""
     max_epochs: int = 2
