@@ -75,7 +75,7 @@ def drawn_before_model(e: Evidence) -> str | None:
     return None
 
 
-@cause("loss", lesson="optimization")
+@cause("loss", lesson="accumulation")
 def loss_not_divided(e: Evidence) -> str | None:
     """Only one run divides the loss by the number of accumulated batches.
 
@@ -120,7 +120,7 @@ def drawn_in_loop(e: Evidence) -> str | None:
     return None
 
 
-@cause("loss", lesson="callbacks")
+@cause("loss", lesson="averaging")
 def weights_changed_outside(e: Evidence) -> str | None:
     """The weights or buffers were changed between two steps, not by the optimizer.
 
