@@ -1,1 +1,1 @@
-"""Tools for the lessons: what each costs, and how they keep up with train.py."""
+"""The lessons: a page of text for each, what each costs, and a picture of the first."""
