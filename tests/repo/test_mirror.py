@@ -1,7 +1,7 @@
-"""Every lesson is a pair of files, and every lesson that trains is train.py and an idea.
+"""Every lesson is a pair of files; every lesson that trains is train.py plus an idea.
 
-An anchor is a comment line in the function `fit` that begins with one or two words and a
-period or a colon: `# Device.`, `# Data: one process downloads it.`
+An anchor is a comment line in the function `fit` that begins with one or two words and
+a period or a colon: `# Device.`, `# Data: one process downloads it.`
 """
 
 import ast
@@ -85,7 +85,7 @@ def test_every_lesson_stands_in_both_halves_and_has_a_page() -> None:
     for folder in (ROOT / "lightning", ROOT / "plain_pytorch"):
         assert sorted(path.stem for path in folder.glob("[!_]*.py")) == lessons()
     pages = (ROOT / "compare" / "lessons").glob("*.md")
-    assert sorted(path.stem for path in pages) == lessons()
+    assert {path.stem for path in pages} >= set(lessons())
 
 
 @pytest.mark.parametrize("lesson", lessons())
