@@ -13,8 +13,14 @@ from shared.options.train import TrainConfig
 
 
 @pytest.fixture
-def data(small: TrainConfig) -> MNISTData:
-    data = MNISTData(small)
+def whole(small: TrainConfig) -> TrainConfig:
+    """Return options without limits."""
+    return replace(small, limit_train_batches=None, limit_val_batches=None)
+
+
+@pytest.fixture
+def data(whole: TrainConfig) -> MNISTData:
+    data = MNISTData(whole)
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
@@ -80,6 +86,29 @@ def test_the_5000_digits_are_split_4000_500_500(data: MNISTData) -> None:
     assert set(labels.tolist()) == set(range(10))
 
 
+def test_limits_leave_the_first_batches_of_an_epoch(
+    small: TrainConfig, data: MNISTData
+) -> None:
+    limited = MNISTData(replace(small, limit_train_batches=2, limit_val_batches=1))
+    limited.setup("fit")
+    pairs = [
+        (limited.train_dataloader(), data.train_dataloader(), 2),
+        (limited.val_dataloader(), data.val_dataloader(), 1),
+    ]
+    for few, all_batches, limit in pairs:
+        batches = list(few)
+        assert len(few) == len(batches) == limit
+        for (images, _), (first, _) in zip(batches, all_batches, strict=False):
+            assert torch.equal(images, first)
+
+
+def test_a_limit_above_the_number_of_batches_leaves_all(small: TrainConfig) -> None:
+    data = MNISTData(replace(small, limit_train_batches=10**6, limit_val_batches=10**6))
+    data.setup("fit")
+    assert [len(data.train_dataloader()), len(data.val_dataloader())] == [63, 8]
+    assert sum(len(labels) for _, labels in data.train_dataloader()) == 4000
+
+
 def test_no_image_is_in_two_parts(data: MNISTData) -> None:
     def digests(images: Images) -> list[bytes]:
         return [pixels.numpy().tobytes() for pixels in images.pixels]
@@ -131,8 +160,8 @@ def test_loaders_leave_the_global_generator_alone(data: MNISTData) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_workers_bring_the_same_batches(small: TrainConfig, data: MNISTData) -> None:
-    other = MNISTData(replace(small, num_workers=2))
+def test_workers_bring_the_same_batches(whole: TrainConfig, data: MNISTData) -> None:
+    other = MNISTData(replace(whole, num_workers=2))
     other.setup("fit")
     ours, theirs = data.train_dataloader(), other.train_dataloader()
     for (images, labels), (their_images, their_labels) in zip(
