@@ -1,67 +1,128 @@
 """The parity table, and the command that prints it."""
 
+import importlib
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from compare.parity import command
 from compare.parity.table import compare_results
 from shared.options.train import TrainConfig
+from shared.runtime.command import to_arguments
 from tests.processes import finish, run, start
 
 
-def test_both_halves_are_run_and_are_the_same(small: TrainConfig) -> None:
-    status, stdout, _ = run("compare", "train", *small.to_arguments())
-    assert status == 0
+def run_here(half: str, lesson: str, config: TrainConfig, run_dir: Path) -> float:
+    """Run a half in this process instead of one of its own."""
+    run_dir.mkdir(parents=True)
+    importlib.import_module(f"{half}.{lesson}").main(config, run_dir)
+    return 1.0
+
+
+def compare_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[int | str | None, str, str]:
+    """Run the command in this process: its exit status, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["compare", *options])
+    with pytest.raises(SystemExit) as exit_:
+        command.main()
+    return exit_.value.code, *capsys.readouterr()
+
+
+def rows_of(stdout: str) -> list[list[str]]:
+    """Return the cells of the table that the command prints, without its verdict."""
     _, table = stdout.split("largest difference\n")
-    _, *rows, seconds, verdict = [line.split() for line in table.splitlines()]
-    assert seconds[:2] == ["wall", "time,"]
-    assert verdict == ["same"]
-    names = {row[0] for row in rows}
-    assert names > {
-        "train_loss",
-        "val_loss",
-        "test_loss",
-        "decoder.2.bias",
-        "optimizer",
-    }
-    for _, plain, lightning, difference in rows:
+    _, *rows, _verdict = [line.split() for line in table.splitlines()]
+    assert rows.pop()[:2] == ["wall", "time,"]
+    return rows
+
+
+def test_equal_halves_are_the_same(
+    small: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "run_half", run_here)
+    options = ["train", *to_arguments(small)]
+    status, stdout, _ = compare_here(monkeypatch, capsys, *options)
+    assert status == 0
+    assert stdout.endswith("\nsame\n")
+    names = {row[0] for row in rows_of(stdout)}
+    assert names > {"train_loss", "val_loss", "decoder.2.bias", "optimizer"}
+    for _, plain, lightning, difference in rows_of(stdout):
         assert plain == lightning
         assert difference == "0"
-    assert sorted(path.name for path in small.output_dir.rglob("best.ckpt")) == [
-        "best.ckpt",
-        "best.ckpt",
+    run_dir = small.output_dir / "train" / "version_0"
+    assert f"The runs are in {run_dir}" in stdout
+    assert sorted(path.name for path in run_dir.iterdir()) == [
+        "lightning",
+        "plain_pytorch",
     ]
 
 
-def test_a_half_that_fails_ends_it_with_its_status(small: TrainConfig) -> None:
-    status, _, stderr = run(
-        "compare", *replace(small, learning_rate=1e30).to_arguments()
-    )
+def test_other_halves_are_different(
+    small: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run_other(half: str, lesson: str, config: TrainConfig, run_dir: Path) -> float:
+        rate = 1e-3 if half == "lightning" else 2e-3
+        return run_here(half, lesson, replace(config, learning_rate=rate), run_dir)
+
+    monkeypatch.setattr(command, "run_half", run_other)
+    config = replace(small, max_epochs=1)
+    status, stdout, _ = compare_here(monkeypatch, capsys, *to_arguments(config))
     assert status == 1
-    assert "the training loss is nan at step 1" in stderr
+    assert stdout.endswith("\ndifferent\n")
+    assert "0" not in [row[-1] for row in rows_of(stdout)]
 
 
-@pytest.mark.parametrize("arguments", [["typo"], ["--batch-size", "0"]])
-def test_usage_errors_are_one_line(arguments: list[str]) -> None:
-    status, stdout, stderr = run("compare", *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["typo"], "no lesson typo: try one of "),
+        (["--batch-size", "0"], "--batch-size 0: must be from 1 to"),
+        (["train", "--epochs", "0"], "--epochs"),
+    ],
+)
+def test_usage_errors_end_with_status_2(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, stdout, stderr = compare_here(monkeypatch, capsys, *arguments)
     assert (status, stdout) == (2, "")
-    assert stderr.startswith("error: ")
-    assert stderr.count("\n") == 1
+    assert said in stderr
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_usage_errors_of_the_lesson_cli_name_its_keys() -> None:
-    status, _, stderr = run("compare", "cli", "fit", "--trainer.accelerator=cuda")
-    assert status == 2
-    assert stderr.startswith("error: --trainer.accelerator cuda: ")
+@pytest.mark.slow
+def test_the_command_runs_both_halves(small: TrainConfig) -> None:
+    status, stdout, _ = run("compare", "train", *to_arguments(small))
+    assert status == 0
+    assert stdout.endswith("\nsame\n")
+    assert len(list(small.output_dir.rglob("best.ckpt"))) == 2
 
 
+@pytest.mark.slow
+def test_a_half_that_fails_ends_it_with_its_status(small: TrainConfig) -> None:
+    small.data_dir.write_text("no folder")
+    arguments = to_arguments(replace(small, dataset="mnist"))
+    status, stdout, stderr = run("compare", *arguments, https_proxy="127.0.0.1:9")
+    assert status == 1
+    assert "--- lightning" not in stdout
+    assert stderr.count("error: ") == 1
+
+
+@pytest.mark.slow
 def test_ctrl_c_reaches_the_half_that_runs(small: TrainConfig) -> None:
-    arguments = replace(small, max_epochs=100_000).to_arguments()
+    arguments = to_arguments(replace(small, max_epochs=100_000))
     process = start("compare", *arguments)
     while process.poll() is None and not list(small.output_dir.rglob("last.ckpt")):
         time.sleep(0.05)
