@@ -40,13 +40,17 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def run_module(
-    module: str, arguments: tuple[str, ...], environment: dict[str, str], folder: Path
+    module: str,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    cwd: Path,
+    folder: Path,
 ) -> None:
     """Be the process of `python -m module arguments`, with its output in two files."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         with (folder / name).open("wb") as file:
             os.dup2(file.fileno(), number)
-    os.chdir(ROOT)
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]
@@ -54,7 +58,9 @@ def run_module(
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def fork(folder: Path, module: str, *arguments: str, **environment: str) -> Any:
+def fork(
+    folder: Path, module: str, *arguments: str, cwd: Path = ROOT, **environment: str
+) -> Any:
     """Start a command as `start` does, in a process that has imported all it needs.
 
     That saves four seconds. A test of what happens during the imports, or of signals to
@@ -62,7 +68,7 @@ def fork(folder: Path, module: str, *arguments: str, **environment: str) -> Any:
     """
     process = forkserver.Process(
         target=run_module,
-        args=(module, arguments, {**os.environ, **environment}, folder),
+        args=(module, arguments, {**os.environ, **environment}, cwd, folder),
     )
     process.start()
     return process
@@ -78,12 +84,13 @@ def finish_forked(process: Any, folder: Path) -> tuple[int, str, str]:
 
 
 def run_forked(
-    module: str, *arguments: str, **environment: str
+    module: str, *arguments: str, cwd: Path = ROOT, **environment: str
 ) -> tuple[int, str, str]:
     """Run a command as `run` does, in a process that has imported all it needs."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        return finish_forked(fork(folder, module, *arguments, **environment), folder)
+        process = fork(folder, module, *arguments, cwd=cwd, **environment)
+        return finish_forked(process, folder)
 
 
 def run(module: str, *arguments: str, **environment: str) -> tuple[int, str, str]:

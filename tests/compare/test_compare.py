@@ -1,16 +1,16 @@
 """The parity table, and the command that prints it."""
 
-import importlib
 import os
 import signal
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+import lightning.train
+import tests.compare_here
 from compare.parity import command
 from compare.parity.table import compare_results
 from shared.options.train import TrainConfig
@@ -18,17 +18,14 @@ from shared.runtime.command import to_arguments
 from tests.processes import finish, run, start
 
 
-def run_here(half: str, lesson: str, config: TrainConfig, run_dir: Path) -> float:
-    """Run a half in this process instead of one of its own."""
-    run_dir.mkdir(parents=True)
-    importlib.import_module(f"{half}.{lesson}").main(config, run_dir)
-    return 1.0
-
-
 def compare_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
 ) -> tuple[int | str | None, str, str]:
-    """Run the command in this process: its exit status, stdout and stderr."""
+    """Run the command and both halves in this process.
+
+    Returns its exit status, stdout and stderr.
+    """
+    monkeypatch.setattr(command, "subprocess", tests.compare_here.subprocess)
     monkeypatch.setattr(sys, "argv", ["compare", *options])
     with pytest.raises(SystemExit) as exit_:
         command.main()
@@ -48,15 +45,14 @@ def test_equal_halves_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(command, "run_half", run_here)
     options = ["train", *to_arguments(small)]
     status, stdout, _ = compare_here(monkeypatch, capsys, *options)
     assert status == 0
     assert stdout.endswith("\nsame\n")
     names = {row[0] for row in rows_of(stdout)}
     assert names > {"train_loss", "val_loss", "decoder.2.bias", "optimizer"}
-    for _, plain, lightning, difference in rows_of(stdout):
-        assert plain == lightning
+    for _, by_hand, in_lightning, difference in rows_of(stdout):
+        assert by_hand == in_lightning
         assert difference == "0"
     run_dir = small.output_dir / "train" / "version_0"
     assert f"The runs are in {run_dir}" in stdout
@@ -71,11 +67,11 @@ def test_other_halves_are_different(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run_other(half: str, lesson: str, config: TrainConfig, run_dir: Path) -> float:
-        rate = 1e-3 if half == "lightning" else 2e-3
-        return run_here(half, lesson, replace(config, learning_rate=rate), run_dir)
-
-    monkeypatch.setattr(command, "run_half", run_other)
+    monkeypatch.setattr(
+        lightning.train.Model,
+        "configure_optimizers",
+        lambda model: torch.optim.Adam(model.parameters(), lr=2e-3),
+    )
     config = replace(small, max_epochs=1)
     status, stdout, _ = compare_here(monkeypatch, capsys, *to_arguments(config))
     assert status == 1

@@ -1,4 +1,4 @@
-"""What the README shows is so, and what it tells people to run works."""
+"""The README and the other pages: commands that work, links, current tables."""
 
 import importlib
 import os
@@ -7,72 +7,136 @@ import shlex
 import signal
 import subprocess
 import sys
-import urllib.request
+from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 from PIL import Image
 
-from shared.options.cli import CliConfig
-from shared.options.train import Parser, TrainConfig
-from shared.runtime.command import config_class
-from tests.processes import ROOT
+from shared.runtime.command import config_class, parse_config
+from tests.processes import ROOT, run_forked
 from tests.repo.test_makefile import make
-from tests.repo.test_mirror import tags
 
-README = (ROOT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^\$ (.+?)(?:\s+#.*)?$", README, re.MULTILINE)))
-
-needs_venv = pytest.mark.skipif(
-    not (ROOT / ".venv" / ".ready").exists(), reason="no .venv: run `make test`"
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "compare" / "lessons").glob("*.md")),
+    *sorted((ROOT / "compare").glob("*/README.md")),
+]
+PAGE = pytest.mark.parametrize(
+    "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 )
+SHELL = ("python -m venv", ".venv\\Scripts\\activate", "pip install", "sbatch")
+LESSON_TARGETS = {"plain": "plain_pytorch", "lightning": "lightning", "compare": ""}
+TINY = {
+    "dataset": "mnist-5k",
+    "accelerator": "cpu",
+    "max_epochs": "2",
+    "limit_train_batches": "12",
+    "limit_val_batches": "3",
+    "limit_test_batches": "2",
+    "limit_predict_batches": "2",
+}
+TINY_KEYS = ["--trainer.max_epochs=1", "--data.dataset=mnist-5k"]
 
 
-def test_the_diff_is_the_real_one() -> None:
-    (excerpt,) = re.findall(r"```diff\n(.*?)```", README, re.DOTALL)
-    assert excerpt in make(ROOT, "diff").stdout
+class Command(NamedTuple):
+    """A command for a lesson, with its options; without a half it runs both."""
+
+    half: str
+    lesson: str
+    options: list[str]
+    devices: str
+
+    def config(self) -> Any:
+        """Return the dataclass of the options; None if the lesson reads its own."""
+        half = self.half or "plain_pytorch"
+        main = importlib.import_module(f"{half}.{self.lesson}").main
+        return config_class(main) if "config" in get_type_hints(main) else None
+
+    def tiny(self) -> list[str]:
+        """Return options that make the run a short one."""
+        config = self.config()
+        if config is None:
+            return TINY_KEYS
+        names = TINY.keys() & {option.name for option in fields(config)}
+        return [f"--{name.replace('_', '-')}={TINY[name]}" for name in sorted(names)]
 
 
-def test_the_table_has_every_tag() -> None:
-    rows = re.findall(r"^\|.*\|$", README, re.MULTILINE)
-    named = {tag for row in rows for tag in re.findall(r"`\[([a-z_]+)\]`", row)}
-    assert named == tags((ROOT / "plain_pytorch" / "train.py").read_text())
+def commands(page: Path) -> list[str]:
+    """Return the commands of a page, in order."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    return re.findall(r"^\$ (.+?)(?:\s+#.*)?$", "\n".join(blocks), re.MULTILINE)
 
 
-def test_the_table_quotes_the_loop() -> None:
-    rows = re.findall(r"^\| (`.*?) \| .* \|$", README, re.MULTILINE)
-    assert len(rows) > 10
-    loop = (ROOT / "plain_pytorch" / "train.py").read_text()
-    for row in rows:
-        for code in re.findall(r"`(.+?)`", row):
-            assert code.replace("tensor.cuda()", "[tensor.cuda()") in loop, code
+def of_a_lesson(command: str) -> Command | None:
+    """Return what a command runs, or None if that is no lesson."""
+    module = re.search(r"-m (plain_pytorch|lightning)\.(\w+)(.*)", command)
+    if module:
+        half, lesson, options = module.groups()
+        return Command(half, lesson, shlex.split(options), "")
+    words = shlex.split(command)
+    if words[0] != "make" or words[1] not in LESSON_TARGETS:
+        return None
+    given = dict(word.split("=", 1) for word in words[2:])
+    options = shlex.split(given.get("ARGS", ""))
+    lesson, devices = given.get("LESSON", "train"), given.get("DEVICES", "")
+    return Command(LESSON_TARGETS[words[1]], lesson, options, devices)
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert links
-    assert not [link for link in links if not (ROOT / link).exists()]
+@PAGE
+def test_every_command_is_known(page: Path) -> None:
+    for text in commands(page):
+        command = of_a_lesson(text)
+        if command:
+            for half in ("plain_pytorch", "lightning"):
+                assert (ROOT / half / f"{command.lesson}.py").exists(), text
+            config = command.config()
+            if config and "--help" not in command.options:
+                parse_config(config, text, None, command.options)
+        elif text.startswith("make "):
+            target = text.split()[1]
+            assert f"\n{target}: " in (ROOT / "Makefile").read_text(), text
+        elif not text.startswith(SHELL):
+            (module,) = re.findall(r"^(?:\.venv/bin/)?python -m (\S+)", text)
+            assert find_spec(module), text
 
 
-def test_every_command_is_known() -> None:
-    """Each is run below, by .ci/run, or by those of make, legacy, cost and devices."""
-    elsewhere = {
-        "make test",
-        "make diff",
-        "make diff LESSON=checkpoint",
-        "make tensorboard",
-        'make legacy ARGS="my_tutorial.md my_notebook.ipynb"',
-        "make cost",
-        'make cost ARGS="--tags checkpoint"',
-        'make cost ARGS="--plot output/cost.png"',
-    }
-    with_python = {command for command in COMMANDS if command.startswith(PYTHON)}
-    assert len(with_python) == 12
-    assert set(COMMANDS) == elsewhere | {*TINY} | {*EVALUATE} | {*CLI} | with_python
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+@PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    for link in links:
+        assert link.startswith("https:") or (page.parent / link).exists(), link
 
 
-PYTHON = ".venv/bin/python "
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 10_000
+
+
+def test_generated_parts_are_current() -> None:
+    """When this fails: make readme."""
+    check = [sys.executable, "-m", "cogapp", "--check", "--diff", *map(str, PAGES)]
+    process = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_commands_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "$ not this\n```console\n$ make plain   # by hand\nits output\n"
+        "$ make compare LESSON=x DEVICES=2 ARGS='--a 1 --b=\"c d\"'\n"
+        "$ python -m lightning.x --a 1\n$ make diff\n```\n"
+    )
+    found = [of_a_lesson(command) for command in commands(page)]
+    assert found == [
+        Command("plain_pytorch", "train", [], ""),
+        Command("", "x", ["--a", "1", "--b=c d"], "2"),
+        Command("lightning", "x", ["--a", "1"], ""),
+        None,
+    ]
+
+
 LOOP = """
 import sys
 import torch
@@ -87,225 +151,74 @@ for step in range(5):
     loss.backward()
     optimizer.step()
 """
+NOTEBOOK = '{"nbformat": 4, "metadata": {}, "cells": []}'
 
 
-def run_python(command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the README with the Python of these tests."""
-    arguments = command.removeprefix(PYTHON).split()
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return a copy of the project, with the user's files that the pages mention."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in (".git", "output", "data"):
+            (folder / path.name).symlink_to(path)
+    for name in ("my_digit.png", "my_digit.jpg"):
+        Image.new("L", (40, 60), 255).save(folder / name)
+    (folder / "my_loop.py").write_text(LOOP)
+    (folder / "my_port.py").write_text(LOOP)
+    (folder / "my_tutorial.md").write_text("No code.\n")
+    (folder / "my_notebook.ipynb").write_text(NOTEBOOK)
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("port", "status"),
-    [(LOOP, 0), (LOOP.replace("optimizer.zero_grad()", "pass"), 1)],
-    ids=["same", "different"],
-)
-def test_the_commands_for_a_loop_and_its_port(
-    tmp_path: Path, port: str, status: int
-) -> None:
-    (tmp_path / "my_loop.py").write_text(LOOP)
-    (tmp_path / "my_port.py").write_text(port)
-    commands = re.findall(
-        r"^\$ (\S+ -m compare\.(?:trace|divergence) .+)$", README, re.M
-    )
-    assert len(commands) == 3
-    for command in commands:
-        command = re.sub(r"\b(a|b)\.trace|my_\w+\.py", rf"{tmp_path}/\g<0>", command)
-        process = run_python(command)
-    assert process.returncode == status, process.stderr
-    if status:
-        assert "step 1" in process.stdout
-        assert "gradient" in process.stdout
-        assert "1. zero-grad-forgotten" in process.stdout
-
-
-@pytest.mark.slow
-def test_the_command_that_times_checkpoints() -> None:
-    (command,) = re.findall(r"^\$ (\S+ -m compare\.bench_\w+)$", README, re.MULTILINE)
-    process = run_python(command)
-    assert process.returncode == 0, process.stderr
-    assert "write_checkpoint" in process.stdout
+def run_lesson(command: Command, cwd: Path) -> tuple[int, str, str]:
+    """Run a lesson's command, made short: what `make` would start."""
+    options = [*command.options, *command.tiny()]
+    if command.devices or (not command.half and command.config() is None):
+        (target,) = (t for t, half in LESSON_TARGETS.items() if half == command.half)
+        settings = [f"LESSON={command.lesson}", f"ARGS={shlex.join(options)}"]
+        if command.devices:
+            settings.append(f"DEVICES={command.devices}")
+        process = make(cwd, target, *settings)
+        return process.returncode, process.stdout, process.stderr
+    if command.half:
+        return run_forked(f"{command.half}.{command.lesson}", *options, cwd=cwd)
+    return run_forked("tests.compare_here", command.lesson, *options, cwd=cwd)
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_clinic() -> None:
-    commands = re.findall(r"^\$ (\S+ -m compare\.clinic.*)$", README, re.MULTILINE)
-    outputs = []
-    for command in commands:
-        process = run_python(command)
-        assert process.returncode == 0, process.stderr
-        outputs.append(process.stdout)
-    *_, listed, shown = outputs
-    assert "zero-grad-forgotten" in listed
-    assert "zero_grad" in shown
+@PAGE
+def test_the_commands_of_a_page_work(page: Path, clone: Path) -> None:
+    """Only `make` itself is left out: other tests run its targets."""
+    train = Command("plain_pytorch", "train", [], "")
+    assert run_lesson(train, clone)[0] == 0  # what evaluate, for one, begins with
+    for text in commands(page):
+        command = of_a_lesson(text)
+        if command:
+            status, stdout, stderr = run_lesson(command, clone)
+            assert status == 0, f"{text}\n{stderr}"
+            if not command.half:
+                assert stdout.endswith("same\n"), f"{text}\n{stdout}"
+        elif re.match(r"\.venv/bin/python -m|make (diff|added|legacy)", text):
+            text = text.replace(".venv/bin/python", sys.executable)
+            if text.startswith("make"):
+                process: Any = make(clone, *shlex.split(text)[1:])
+            else:
+                process = subprocess.run(
+                    shlex.split(text), cwd=clone, capture_output=True, text=True
+                )
+            assert process.returncode == 0, f"{text}\n{process.stderr}"
 
 
 @pytest.mark.slow
-def test_the_commands_for_two_processes(small: TrainConfig) -> None:
-    commands = re.findall(r"^\$ (\S+ -m torch\.distributed\.run .+)$", README, re.M)
-    for command in commands:
-        process = run_python(" ".join([command, *small.to_arguments()]))
-        assert process.returncode == 0, process.stderr
-        assert "test loss" in process.stdout
-
-
-TINY = {
-    "make compare": [],
-    "make plain": [],
-    'make lightning ARGS="--max-epochs 1 --accelerator cpu"': ["--max-epochs=1"],
-    "make lightning ARGS=--help": ["--help"],
-    "make bench": ["--parts ladder --rounds=2 --limit-train-batches=22"],
-    'make bench ARGS="--parts ladder startup"': [
-        "--parts ladder --rounds=2 --limit-train-batches=22"
-    ],
-    'make plain LESSON=checkpoint ARGS="--every-n-train-steps 100"': [
-        "--every-n-train-steps=100"
-    ],
-    'make lightning LESSON=checkpoint ARGS="--ckpt-path last"': ["--ckpt-path=last"],
-    'make plain LESSON=callbacks ARGS="--max-epochs 10 --lr-scheduler cosine"': [
-        "--lr-scheduler=cosine"
-    ],
-    'make lightning LESSON=callbacks ARGS="--weight-averaging ema --patience 5"': [
-        "--weight-averaging=ema"
-    ],
-    'make compare LESSON=optimization ARGS="--accumulate-grad-batches 4'
-    ' --gradient-clip-val 0.1"': [
-        "--accumulate-grad-batches=4",
-        "--gradient-clip-val=0.1",
-    ],
-    'make plain LESSON=optimization ARGS="--optimizer lbfgs --batch-size 1000'
-    ' --learning-rate 1"': [
-        "--optimizer=lbfgs",
-        "--batch-size=1000",
-        "--learning-rate=1",
-    ],
-    "make plain LESSON=under_the_hood": [],
-    "make lightning LESSON=under_the_hood": [],
-    "make plain LESSON=metrics": [],
-    'make lightning LESSON=metrics ARGS="--log-every-n-steps 50"': [
-        "--log-every-n-steps=50"
-    ],
-    "make compare LESSON=precision": [],
-    'make plain LESSON=precision ARGS="--precision bf16-true'
-    ' --gradient-clip-val 0.1"': [
-        "--precision=bf16-true",
-        "--gradient-clip-val=0.1",
-    ],
-    "make lightning LESSON=precision ARGS=--compile": ["--compile"],
-    "make compare LESSON=distributed DEVICES=2": ["--batch-size=32"],
-    "make plain LESSON=distributed DEVICES=2": [],
-    'make lightning LESSON=distributed DEVICES=2 ARGS="--ckpt-path last"': [
-        "--ckpt-path=last"
-    ],
-    'make lightning LESSON=sharding ARGS="--devices 2 --batch-size 32"': [
-        "--devices=2",
-        "--batch-size=32",
-    ],
-    'make compare LESSON=transfer ARGS="--backbone resnet18 --weights none"': [
-        "--backbone=resnet18",
-        "--weights=none",
-        "--batch-size=8",
-    ],
-    "make plain LESSON=debugging ARGS=--fast-dev-run": ["--fast-dev-run"],
-    'make lightning LESSON=debugging ARGS="--overfit-batches 1 --max-epochs 100"': [
-        "--overfit-batches=1"
-    ],
-    'make plain LESSON=debugging ARGS="--limit-train-batches 0.1 --profiler pytorch"': [
-        "--limit-train-batches=0.1",
-        "--profiler=pytorch",
-    ],
-}
-
-
-CLI = [
-    'make plain LESSON=cli ARGS="fit --trainer.max_epochs 1 --print_config" > run.yaml',
-    'make lightning LESSON=cli ARGS="fit --config run.yaml"',
-    'make compare LESSON=cli ARGS="fit --model.hidden_dim 32"',
-]
+def test_make_runs_lessons(clone: Path) -> None:
+    arguments = f"ARGS={shlex.join(Command('', 'train', [], '').tiny())}"
+    assert make(clone, "plain", arguments).returncode == 0
+    assert make(clone, "lightning", arguments).returncode == 0
+    assert make(clone, "compare", arguments).stdout.endswith("same\n")
 
 
 @pytest.mark.slow
-@needs_venv
-def test_the_commands_of_the_lesson_cli(small: TrainConfig) -> None:
-    file = small.data_dir.with_name("run.yaml")
-    _, *options = CliConfig(**vars(small)).to_arguments()
-    for command in CLI:
-        _, target, lesson, arguments, *_ = shlex.split(command)
-        arguments = arguments.replace("run.yaml", str(file))
-        process = make(ROOT, target, lesson, " ".join([arguments, *options]))
-        assert process.returncode == 0, process.stderr
-        if command.endswith("> run.yaml"):
-            file.write_text(process.stdout)
-    assert process.stdout.endswith("same\n")
-
-
-@pytest.mark.parametrize(
-    "command", [name for name in COMMANDS if "LESSON=" in name and name not in CLI]
-)
-def test_the_options_of_a_lesson_are_its_own(command: str) -> None:
-    _, target, lesson, *arguments = shlex.split(command.replace(" DEVICES=2", ""))
-    half = "lightning" if target == "lightning" else "plain_pytorch"
-    name = lesson.removeprefix("LESSON=")
-    assert (ROOT / half / f"{name}.py").exists()
-    if arguments:
-        main = importlib.import_module(f"{half}.{name}").main
-        options = shlex.split(arguments[0].removeprefix("ARGS="))
-        Parser(command, config_class(main)).parse_config(options)
-
-
-@needs_venv
-@pytest.mark.parametrize(
-    "command",
-    [
-        # That these run, tests of their own see; this one adds seconds of imports.
-        pytest.param(
-            command,
-            marks=pytest.mark.slow if re.search("LESSON=|--parts", command) else (),
-        )
-        for command in TINY
-    ],
-)
-def test_a_command_works(small: TrainConfig, command: str) -> None:
-    arguments = " ".join([*small.to_arguments(), *TINY[command]])
-    lesson = re.findall(r"(?:LESSON|DEVICES)=\w+", command)
-    process = make(ROOT, command.split()[1], *lesson, f"ARGS={arguments}")
-    assert process.returncode == 0, process.stderr
-    assert process.stdout
-
-
-EVALUATE = [
-    "make plain LESSON=evaluate",
-    'make lightning LESSON=evaluate ARGS="--image my_digit.jpg"',
-    "make plain LESSON=transfer",
-    'make lightning LESSON=transfer ARGS="--unfreeze-backbone-at-epoch 1'
-    ' --predict my_digit.png"',
-]
-
-
-@pytest.mark.slow
-@needs_venv
-@pytest.mark.parametrize("command", EVALUATE)
-def test_a_command_after_a_training_works(small: TrainConfig, command: str) -> None:
-    trained = make(ROOT, "plain", f"ARGS={' '.join(small.to_arguments())}")
-    assert trained.returncode == 0, trained.stderr
-    image = small.output_dir / "my_digit.jpg"
-    Image.new("L", (40, 60), 255).save(image)
-    arguments = [f"--output-dir={small.output_dir}", "--accelerator=cpu"]
-    if "LESSON=transfer" in command:
-        arguments.append("--limit-train-batches=2")
-    if "--image" in command:
-        arguments.append(f"--image={image}")
-    if "--predict" in command:
-        arguments += ["--unfreeze-backbone-at-epoch=1", f"--predict={image}"]
-    _, half, lesson, *_ = command.split()
-    process = make(ROOT, half, lesson, f"ARGS={' '.join(arguments)}")
-    assert process.returncode == 0, process.stderr
-    assert "test loss" in process.stdout
-
-
-@needs_venv
 def test_make_tensorboard_serves(tmp_path: Path) -> None:
     process = subprocess.Popen(
         ["make", "tensorboard", f"ARGS=--port=0 --logdir={tmp_path}"],
@@ -315,24 +228,9 @@ def test_make_tensorboard_serves(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
-        address = None
-        while address is None:
-            line = process.stderr.readline()
-            assert line, "tensorboard ended"
-            address = re.search(r"http://\S+:\d+/", line)
-        with urllib.request.urlopen(address[0]) as page:
-            assert b"TensorBoard" in page.read()
+        assert any(re.search(r"http://\S+:\d+/", line) for line in process.stderr)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def test_grep_prints_both_answers() -> None:
-    (command,) = re.findall(r"^`(grep .+?)`", README, re.MULTILINE)
-    found = subprocess.run(
-        command, shell=True, cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    assert "plain_pytorch/train.py:" in found
-    assert "lightning/train.py:" in found
