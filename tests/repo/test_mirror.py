@@ -1,7 +1,7 @@
 """Every lesson is a pair of files; every lesson that trains is train.py plus an idea.
 
-An anchor is a comment line in the function `fit` that begins with one or two words and
-a period or a colon: `# Device.`, `# Data: one process downloads it.`
+An anchor is an indented comment line of section 2, the loop, that begins with one or
+two words and a period or a colon: `# Device.`, `# Data: one process downloads it.`
 """
 
 import ast
@@ -19,7 +19,7 @@ FILES = [
     for lesson in lessons()
     for half in HALVES
 ]
-ANCHOR = r" *(# [A-Z][\w-]*( [\w-]+)?[.:].*)"
+ANCHOR = r" +(# [A-Z][\w-]*( [\w-]+)?[.:].*)"
 
 
 def banners(path: Path) -> list[str]:
@@ -27,20 +27,15 @@ def banners(path: Path) -> list[str]:
     return re.findall(r"^# \d\. .+$", path.read_text(), re.MULTILINE)
 
 
-def fit_lines(path: Path) -> list[str]:
-    """Return the lines of the function `fit`; a lesson that trains nothing has none."""
-    source = path.read_text()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "fit":
-            return source.splitlines()[node.lineno - 1 : node.end_lineno]
-    return []
+def loop(path: Path) -> list[str]:
+    """Return the lines of section 2."""
+    (lines,) = re.findall(r"^# 2\. .*?^(?=# 3\. )", path.read_text(), re.M | re.S)
+    return lines.splitlines()
 
 
 def anchors(path: Path) -> list[str]:
     """Return the anchors of a lesson, in order."""
-    return [
-        match[1] for line in fit_lines(path) if (match := re.fullmatch(ANCHOR, line))
-    ]
+    return [match[1] for line in loop(path) if (match := re.fullmatch(ANCHOR, line))]
 
 
 def share_kept(path: Path) -> float:
@@ -51,14 +46,14 @@ def share_kept(path: Path) -> float:
 
 
 def changed_far_from_an_anchor(path: Path) -> list[str]:
-    """Return the lines of train.py's `fit` that a lesson removes without saying why.
+    """Return the lines of train.py's loop that a lesson removes without saying why.
 
     It says why with an anchor of its own at most three lines away: one that is in the
     same part of a diff with three lines of context.
     """
     train = parent(path)
     assert train
-    of_fit = fit_lines(train)[1:]
+    of_loop = loop(train)
     _, *parts = re.split(r"^@@ .*\n", diff(path, "-U3"), flags=re.MULTILINE)
     lines = [part.splitlines() for part in parts]
     return [
@@ -66,7 +61,7 @@ def changed_far_from_an_anchor(path: Path) -> list[str]:
         for part in lines
         if not any(re.fullmatch(r"\+" + ANCHOR, line) for line in part)
         for line in part
-        if line.startswith("-") and line[1:] in of_fit
+        if line.startswith("- ") and line[1:] in of_loop
     ]
 
 
