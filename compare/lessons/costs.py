@@ -108,7 +108,7 @@ def table(root: Path = ROOT) -> str:
         plain, lightning = (root / half / f"{lesson}.py" for half in HALVES)
         page = Path("compare", "lessons", f"{lesson}.md")
         title = (root / page).read_text(encoding="utf-8").splitlines()[0]
-        name, idea = title.removeprefix("# ").split(": ")
+        name, idea = title.removeprefix("# ").split(": ", 1)
         row = [
             f"[{name}]({page.as_posix()})",
             idea,
