@@ -43,7 +43,7 @@ def run_module(
     module: str,
     arguments: tuple[str, ...],
     environment: dict[str, str],
-    cwd: Path,
+    cwd: Path | str,
     folder: Path,
 ) -> None:
     """Be the process of `python -m module arguments`, with its output in two files."""
@@ -59,7 +59,11 @@ def run_module(
 
 
 def fork(
-    folder: Path, module: str, *arguments: str, cwd: Path = ROOT, **environment: str
+    folder: Path,
+    module: str,
+    *arguments: str,
+    cwd: Path | str = ROOT,
+    **environment: str,
 ) -> Any:
     """Start a command as `start` does, in a process that has imported all it needs.
 
@@ -84,7 +88,7 @@ def finish_forked(process: Any, folder: Path) -> tuple[int, str, str]:
 
 
 def run_forked(
-    module: str, *arguments: str, cwd: Path = ROOT, **environment: str
+    module: str, *arguments: str, cwd: Path | str = ROOT, **environment: str
 ) -> tuple[int, str, str]:
     """Run a command as `run` does, in a process that has imported all it needs."""
     with TemporaryDirectory() as name:
