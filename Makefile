@@ -52,13 +52,14 @@ cost: .venv/.ready ## Count what each lesson adds to train, in both halves
 	@$(RUN) compare.lessons.costs
 
 readme: .venv/.ready ## Renew the generated parts of the Markdown files
-	@$(RUN) cogapp -r README.md compare/lessons/*.md
+	@$(RUN) compare.lessons.picture
+	@$(RUN) cogapp -r README.md compare/lessons/*.md compare/*/README.md
 
 legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)
 
-bench: .venv/.ready ## Time both halves against the bare arithmetic
-	@$(RUN) compare.bench.speed $(ARGS)
+bench: .venv/.ready ## Time one step of both halves
+	@$(RUN) compare.bench $(ARGS)
 
 test: .venv/.ready ## Run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
