@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_help_is_the_default_and_names_every_target() -> None:
     assert re.findall(r"^  ([a-z-]+) ", text, re.M) == phony.split()[:-1]  # FORCE
 
 
+def test_every_module_that_make_runs_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    modules = re.findall(r"\$\(RUN\) ([\w.]+\w)(?=\s)", makefile)
+    assert len(modules) > 10
+    for module in modules:
+        assert find_spec(module), module
+
+
 def test_diff_works_outside_a_clone_and_without_a_venv(copy: Path) -> None:
     process = make(copy, "diff")
     assert process.returncode == 0
@@ -74,6 +83,7 @@ def test_devices_that_are_no_number(copy: Path) -> None:
     assert "DEVICES=two is no number" in process.stderr
 
 
+@pytest.mark.slow
 def test_the_venv_is_made_once_and_again_when_requirements_change(copy: Path) -> None:
     spaced = copy / "a python"
     spaced.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -96,6 +106,7 @@ def test_two_at_once_do_not_install_into_one_folder(copy: Path) -> None:
     assert not (copy / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_install_leaves_no_venv(copy: Path) -> None:
     (copy / "requirements.txt").write_text("no-such-package==1.2.3\n")
     process = make(copy, "plain", f"PYTHON={sys.executable}", PIP_NO_INDEX="1")
