@@ -66,7 +66,7 @@ class Model(AutoEncoder, pl.LightningModule):
                 scheduler = OneCycleLR(optimizer, learning_rate, max_steps)
             case "plateau":
                 scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-        # For ReduceLROnPlateau, the Trainer reads what "monitor" names.
+        # The monitor is for ReduceLROnPlateau only.
         interval = "step" if isinstance(scheduler, OneCycleLR) else "epoch"
         schedule = {"scheduler": scheduler, "interval": interval, "monitor": "val_loss"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
