@@ -72,7 +72,7 @@ def fit(model: Model, data: Data, config: StoppingConfig, run_dir: Path) -> None
             ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val_loss"),
             # save_last=True would save the last epoch only if it is the best as well.
             ModelCheckpoint(run_dir / "checkpoints", "last"),
-            # Early stopping.
+            # Stopping.
             EarlyStopping(
                 "val_loss",
                 min_delta=config.min_delta,

@@ -105,7 +105,7 @@ def fit(model: Model, data: MNISTData, config: StoppingConfig, run_dir: Path) ->
         if val_loss < best_val_loss:
             best_val_loss = val_loss
             write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
-        # Early stopping.
+        # Stopping.
         score = torch.tensor(val_loss)  # 32 bits, in which Lightning compares
         if score + config.min_delta < best_score:
             best_score, wait_count = score, 0
