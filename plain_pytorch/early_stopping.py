@@ -106,7 +106,7 @@ def fit(model: Model, data: MNISTData, config: StoppingConfig, run_dir: Path) ->
             best_val_loss = val_loss
             write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
         # Stopping.
-        score = torch.tensor(val_loss)  # 32 bits, in which Lightning compares
+        score = torch.tensor(val_loss)  # in 32 bits, as in Lightning
         if score + config.min_delta < best_score:
             best_score, wait_count = score, 0
         else:
