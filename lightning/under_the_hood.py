@@ -42,12 +42,12 @@ class Model(AutoEncoder, pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"])
 
-    # No Trainer calls these two, and none warns of them: Lightning 2.0 has removed the
-    # first one, and the second one is misspelt.
+    # No Trainer calls these two, and none says so: Lightning 1.8 dropped the first, and
+    # the second is misspelt.
     def on_epoch_end(self) -> None:  # legacy: on purpose
         raise AssertionError
 
-    def configure_optimizer(self) -> torch.optim.Optimizer:  # legacy: on purpose
+    def configure_optimizer(self) -> torch.optim.Optimizer:
         raise AssertionError
 
 
