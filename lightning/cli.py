@@ -110,9 +110,9 @@ def main() -> None:
         Data,
         seed_everything_default=42,
         trainer_defaults=trainer_defaults(),
-        # Otherwise the hyper-parameters of a checkpoint have one of the CLI's own.
+        # Otherwise a checkpoint's hyper_parameters get an entry of LightningCLI's own.
         load_from_checkpoint_support=False,
-        run=False,
+        run=False,  # no subcommands, such as fit
     )
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     print(f"The run is in {cli.trainer.log_dir}")

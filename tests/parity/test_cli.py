@@ -218,6 +218,15 @@ def test_lightning_takes_one_batch_for_all() -> None:
     assert type(found["trainer"]["limit_train_batches"]) is float
 
 
+def test_lightning_takes_a_model_without_hidden_units(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = (*TINY, "--model.hidden_dim=0")
+    assert "--hidden-dim 0: must be" in refused("plain_pytorch", capsys, *options)
+    ran, _ = run("lightning", *options)
+    assert len(ran.trace.steps) == 8
+
+
 def test_lightning_takes_an_optimizer_instead_of_the_models() -> None:
     ran, _ = run("lightning", *TINY, "--optimizer=SGD", "--optimizer.lr=0.5")
     assert ran.trace.steps[0].lr == (0.5,)
