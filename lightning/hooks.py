@@ -83,9 +83,9 @@ def fit(model: Model, data: Data, config: HooksConfig, run_dir: Path) -> None:
         # Training.
         # The Trainer calls train and set_epoch; for every batch, it moves the batch to
         # the device and calls training_step, zero_grad, backward and step.
-        # After backward: the norm of the gradient.
+        # Norm: of the gradient, after backward.
         # The Trainer calls the model's backward.
-        # Before the step: the learning rate of the warm-up.
+        # Warmup: of the learning rate, before the step.
         # The Trainer calls the model's optimizer_step.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.

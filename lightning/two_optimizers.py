@@ -82,7 +82,7 @@ def fit(model: Model, data: Data, config: OptimizersConfig, run_dir: Path) -> No
         # Training.
         # The Trainer calls train and set_epoch; for every batch, it moves the batch to
         # the device and calls training_step.
-        # Two optimizers: they take turns, each on a new loss.
+        # Optimizers: they take turns, each on a new loss.
         # training_step calls zero_grad, manual_backward and step.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.

@@ -78,10 +78,10 @@ def fit(model: Model, data: MNISTData, config: HooksConfig, run_dir: Path) -> No
             loss = model.training_step(batch, batch_idx)
             optimizer.zero_grad()
             loss.backward()
-            # After backward: the norm of the gradient.
+            # Norm: of the gradient, after backward.
             grads = [w.grad for w in model.parameters() if w.grad is not None]
             grad_norm = get_total_norm(grads)
-            # Before the step: the learning rate of the warm-up.
+            # Warmup: of the learning rate, before the step.
             scale = min(1, (global_step + 1) / model.hparams["warmup_steps"])
             for group in optimizer.param_groups:
                 group["lr"] = scale * model.hparams["learning_rate"]

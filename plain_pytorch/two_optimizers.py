@@ -83,7 +83,7 @@ def fit(model: Model, data: MNISTData, config: OptimizersConfig, run_dir: Path) 
         for batch_idx, batch in enumerate(tqdm(train_loader, f"Epoch {epoch}")):
             if config.use_cuda:
                 batch = [tensor.cuda() for tensor in batch]
-            # Two optimizers: they take turns, each on a new loss.
+            # Optimizers: they take turns, each on a new loss.
             for optimizer in optimizers:
                 loss = model.training_step(batch, batch_idx)
                 optimizer.zero_grad()

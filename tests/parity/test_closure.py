@@ -1,9 +1,11 @@
 """The lesson closure: LBFGS asks for the loss many times in a step, in both halves."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule
 
 from shared.options.train import TrainConfig
 from shared.runtime.command import parse_config
@@ -117,6 +119,27 @@ def test_a_mistake_is_noticed(
     few = 10 if first == "train_loss" else 2
     with pytest.raises(AssertionError, match=first):
         assert_same(*run_both(replace(base, limit_train_batches=few)))
+
+
+def test_accumulation_adds_up_the_calls_of_the_closure(
+    base: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs, zeroed = "max_epochs=config.max_epochs,", 0
+
+    def count(
+        model: LightningModule, epoch: int, batch_idx: int, optimizer: Any
+    ) -> None:
+        nonlocal zeroed
+        zeroed += 1
+        optimizer.zero_grad()
+
+    monkeypatch.setattr(LightningModule, "optimizer_zero_grad", count)
+    accumulate = f"{epochs} accumulate_grad_batches=2,"
+    plant(monkeypatch, "lightning", "closure", epochs, accumulate)
+    ran = run_one("lightning", base)
+    assert len(ran.trace.steps) == 6
+    assert zeroed == 6  # before the first batch of a window only
+    assert sum(len(step.loss) for step in ran.trace.steps) > 2 * 12
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_same_on_a_gpu(base: HooksConfig) -> None:
         ),
         pytest.param(
             "plain_pytorch",
-            "# Before the step: the learning rate of the warm-up.",
+            "# Warmup: of the learning rate, before the step.",
             "optimizer.step()",
             "learning rate at step 0",
             id="after the step",

@@ -141,6 +141,16 @@ def test_the_trainer_neither_accumulates_nor_clips(
         run_one("lightning", base)
 
 
+def test_a_step_around_the_trainer_is_not_counted_and_nothing_is_saved(
+    base: OptimizersConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = "optimizer.optimizer.step()"
+    plant(monkeypatch, "lightning", "two_optimizers", "optimizer.step()", bare)
+    ran = run_one("lightning", base)
+    assert len(ran.trace.steps) == 48
+    assert not list(base.output_dir.rglob("*.ckpt"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
