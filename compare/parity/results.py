@@ -1,4 +1,4 @@
-"""What a run has left in its folder, as tensors that can be compared."""
+"""Read the files of a finished run as tensors that can be compared."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -56,7 +56,7 @@ def weights_not_loaded(e: Evidence) -> str | None:
     """Only one run starts from loaded weights.
 
     Print what load_state_dict returns. With strict=False a prefix such as `model.` in
-    the file's names makes it load nothing, without a word.
+    the file's names silently makes it load nothing.
     """
     if e.step == 0 and not e.same_initial_weights and e.same_random:
         return "the weights differ before step 0, although the generators stand alike"

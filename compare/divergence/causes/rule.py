@@ -1,4 +1,4 @@
-"""How a cause is written down: one small function on the evidence."""
+"""The form of a cause: one small function on the evidence."""
 
 from __future__ import annotations
 
