@@ -56,7 +56,7 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
         strategy="ddp",
         devices=config.devices,
         accelerator="cuda" if config.use_cuda else "cpu",
-        # Precision: layers calculate in 16 bits; weights and optimizer keep 32.
+        # Precision: images and layers have 16 bits; weights and optimizer keep 32.
         precision=config.precision,
     )
     fabric.launch()
@@ -74,6 +74,7 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
     # Device.
     train_loader, val_loader = fabric.setup_dataloaders(train_loader, val_loader)
     # Optimizer.
+    # From here on, the steps of the model run through DDP, and under autocast.
     model, optimizer = fabric.setup(model, model.configure_optimizers())
     # Logging.
     writer = SummaryWriter(run_dir) if rank == 0 else None

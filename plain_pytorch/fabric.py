@@ -68,10 +68,10 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
     # Processes: each has the whole model, and its own part of the images.
     dist.init_process_group("cpu:gloo,cuda:nccl" if config.use_cuda else "gloo")
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    # Precision: layers calculate in 16 bits; weights and optimizer keep 32.
+    # Precision: images and layers have 16 bits; weights and optimizer keep 32.
     device_type = "cuda" if config.use_cuda else "cpu"
-    mixed = config.precision == "bf16-mixed"
-    autocast = torch.autocast(device_type, torch.bfloat16, enabled=mixed)
+    dtype = torch.bfloat16 if config.precision == "bf16-mixed" else torch.float32
+    autocast = torch.autocast(device_type, dtype, enabled=dtype == torch.bfloat16)
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
@@ -101,6 +101,7 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
         for batch_idx, batch in enumerate(bar):
             if config.use_cuda:
                 batch = [tensor.cuda() for tensor in batch]
+            batch = [batch[0].to(dtype), batch[1]]
             with autocast:
                 loss = step(batch, batch_idx)
             optimizer.zero_grad()
@@ -116,6 +117,7 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
             for batch_idx, batch in enumerate(val_loader):
                 if config.use_cuda:
                     batch = [tensor.cuda() for tensor in batch]
+                batch = [batch[0].to(dtype), batch[1]]
                 with autocast:
                     loss = step(batch, batch_idx)
                 loss_sum += loss.cpu() * len(batch[0])
