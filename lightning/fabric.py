@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DistributedSampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -67,11 +66,9 @@ def fit(model: Model, data: MNISTData, config: FabricConfig, run_dir: Path) -> N
     fabric.barrier()
     data.setup("fit")
     train_loader = data.train_dataloader()  # EpochSampler takes this part
-    val_loader = data.dataloader(
-        data.val_set,
-        DistributedSampler(data.first("val", data.val_set), shuffle=False),
-    )
+    val_loader = data.val_dataloader()
     # Device.
+    # The loaders move their batches, and val_loader gets a DistributedSampler.
     train_loader, val_loader = fabric.setup_dataloaders(train_loader, val_loader)
     # Optimizer.
     # From here on, the steps of the model run through DDP, and under autocast.

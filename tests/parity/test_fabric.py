@@ -51,7 +51,9 @@ def assert_same_on_all_ranks(
     assert (batches[0] == batches[-1]) == (config.devices == 1)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("32-true", marks=pytest.mark.slow), "bf16-mixed"]
+)
 def test_same_on_two_processes(config: FabricConfig, precision: Any) -> None:
     assert_same_on_all_ranks(replace(config, precision=precision))
 
