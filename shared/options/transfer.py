@@ -22,8 +22,7 @@ class TransferConfig(TrainConfig):
     weights: Path | None = None
     """Checkpoint of train that has the encoder; None is the newest in --output-dir."""
     unfreeze_backbone_at_epoch: int = 2
-    """First epoch, counted from 0, in which the backbone learns, too; a number that
-    is not below --max-epochs is never."""
+    """First epoch, counted from 0, in which the backbone learns, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
