@@ -1,4 +1,4 @@
-"""Train in several processes and in 16 bits, with the loop by hand and with Fabric.
+"""Train with Lightning Fabric: plain_pytorch/train.py in several processes, 16 bits.
 
 python -m lightning.fabric --devices 2 --precision bf16-mixed
 """
