@@ -31,8 +31,8 @@ class Model(AutoEncoder, pl.LightningModule):
         images, _ = batch
         loss = self.reconstruction_loss(images)
         if not loss.isfinite():
-            where = f"step {self.global_step}, batch {batch_idx}"
-            raise UserError(f"the loss is {loss.item()} at {where}")
+            where = f"at step {self.global_step}, batch {batch_idx}"
+            raise UserError(f"loss {loss.item()} {where}: lower --learning-rate")
         self.log("train_loss", loss)
         return loss
 
@@ -56,18 +56,19 @@ def fit(model: Model, data: Data, config: DebuggingConfig, run_dir: Path) -> Non
     trainer = pl.Trainer(
         # Data: one process downloads it.
         # The Trainer calls prepare_data, setup and the dataloader methods.
-        # Limits: few batches; to learn them by heart, the same ones in every epoch.
-        overfit_batches=config.overfit_batches,
+        # Limits: 1 is one batch, 1.0 are all.
         limit_train_batches=config.limit_train_batches,
         limit_val_batches=config.limit_val_batches,
+        # Overfitting: learn a few batches by heart, the same in every epoch.
+        overfit_batches=config.overfit_batches,
         # Device.
         accelerator="cuda" if config.use_cuda else "cpu",
         devices=1,
         # Optimizer.
         # The Trainer calls configure_optimizers.
         # Summary.
-        # The Trainer prints it.
-        # Anomalies: say which line has made a gradient nan.
+        # The Trainer prints one.
+        # Anomalies: name the line whose gradient is nan.
         detect_anomaly=config.detect_anomaly,
         # Logging.
         logger=TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False),
@@ -78,7 +79,7 @@ def fit(model: Model, data: Data, config: DebuggingConfig, run_dir: Path) -> Non
         # The Trainer calls train and set_epoch; for every batch, it moves the batch to
         # the device and calls training_step, zero_grad, backward and step.
         # Nan: end the run.
-        # Our training_step does it; the Trainer would go on.
+        # The Trainer would go on: training_step raises an error.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
         # Checkpoints: the best and the last.
@@ -88,8 +89,8 @@ def fit(model: Model, data: Data, config: DebuggingConfig, run_dir: Path) -> Non
             ModelCheckpoint(run_dir / "checkpoints", "last"),
             TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),
         ],
-        # Dry run: a few batches, and all files go with their folder.
-        # The Trainer replaces the logger and leaves out the checkpoints.
+        # Dry run: a few batches, and no file is left.
+        # The Trainer leaves out the logger and the checkpoints.
         fast_dev_run=config.fast_dev_run,
     )
     trainer.fit(model, datamodule=data)

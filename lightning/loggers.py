@@ -26,7 +26,7 @@ class Model(AutoEncoder, pl.LightningModule):
     def __init__(self, hidden_dim: int, latent_dim: int, learning_rate: float) -> None:
         super().__init__(hidden_dim, latent_dim)
         self.save_hyperparameters()
-        self.example_input_array = torch.zeros(1, 1, 28, 28)
+        self.example_input_array = torch.zeros(1, 1, 28, 28)  # for the graph
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
@@ -38,7 +38,7 @@ class Model(AutoEncoder, pl.LightningModule):
         images, _ = batch
         loss = self.reconstruction_loss(images)
         self.log("val_loss", loss, prog_bar=True)
-        # The Trainer validates two batches before the training.
+        # The Trainer validates two batches before the training, as a check.
         if batch_idx == 0 and not self.trainer.sanity_checking:
             self.log_pictures(batch, self.logger.experiment, self.global_step - 1)
         return loss
@@ -87,6 +87,8 @@ def fit(model: Model, data: Data, config: TrainConfig, run_dir: Path) -> None:
         # the device and calls training_step, zero_grad, backward and step.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
+        # Pictures: of the first batch.
+        # Our validation_step calls log_pictures.
         # Checkpoints: the best and the last.
         callbacks=[
             ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val_loss"),

@@ -73,7 +73,7 @@ def fit(model: Model, data: Data, config: TrainConfig, run_dir: Path) -> None:
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
         # Metrics: computed and reset after every epoch.
-        # The Trainer calls compute and reset of what self.log and self.log_dict got.
+        # The Trainer computes and resets what self.log and self.log_dict were given.
         # Checkpoints: the best and the last.
         callbacks=[
             ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val_loss"),

@@ -70,12 +70,14 @@ def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -
     data.setup("fit")
     train_loader = data.train_dataloader()
     val_loader = data.val_dataloader()
-    # Limits: few batches; to learn them by heart, the same ones in every epoch.
-    train_loader.sampler.shuffle = not config.overfit_batches
-    limit = config.overfit_batches or config.limit_train_batches
-    num_train_batches = count(limit, train_loader)
-    limit = config.overfit_batches or config.limit_val_batches
-    num_val_batches = count(limit, val_loader)
+    # Limits: 1 is one batch, 1.0 are all.
+    num_train_batches = count(config.limit_train_batches, train_loader)
+    num_val_batches = count(config.limit_val_batches, val_loader)
+    # Overfitting: learn a few batches by heart, the same in every epoch.
+    if config.overfit_batches:
+        train_loader.sampler.shuffle = False
+        num_train_batches = count(config.overfit_batches, train_loader)
+        num_val_batches = count(config.overfit_batches, val_loader)
     # Device.
     if config.use_cuda:
         model.cuda()
@@ -83,7 +85,7 @@ def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -
     optimizer = model.configure_optimizers()
     # Summary.
     summary(model, depth=1)
-    # Anomalies: say which line has made a gradient nan.
+    # Anomalies: name the line whose gradient is nan.
     torch.autograd.set_detect_anomaly(config.detect_anomaly)
     # Logging.
     writer = SummaryWriter(run_dir)
@@ -101,8 +103,8 @@ def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -
             loss = model.training_step(batch, batch_idx)
             # Nan: end the run.
             if not loss.isfinite():
-                where = f"step {global_step}, batch {batch_idx}"
-                raise UserError(f"the loss is {loss.item()} at {where}")
+                where = f"at step {global_step}, batch {batch_idx}"
+                raise UserError(f"loss {loss.item()} {where}: lower --learning-rate")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -144,7 +146,7 @@ def main(config: DebuggingConfig, run_dir: Path) -> None:
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = MNISTData(config)
-    # Dry run: a few batches, and all files go with their folder.
+    # Dry run: a few batches, and no file is left.
     if config.fast_dev_run:
         n = config.fast_dev_run
         config = replace(

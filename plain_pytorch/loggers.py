@@ -106,6 +106,7 @@ def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> No
                 loss = model.validation_step(batch, batch_idx)
                 loss_sum += loss.cpu() * len(batch[0])
                 num_images += len(batch[0])
+                # Pictures: of the first batch.
                 if batch_idx == 0:
                     model.log_pictures(batch, writer, global_step - 1)
         val_loss = (loss_sum / num_images).item()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.profiler import profile, schedule
+from torch.profiler import profile, schedule, tensorboard_trace_handler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -81,7 +81,10 @@ def fit(model: Model, data: MNISTData, config: ProfilingConfig, run_dir: Path) -
     writer = SummaryWriter(run_dir)
     # Profiling: the seconds of each part, or a trace of three steps.
     stopwatch = Stopwatch()
-    profiler = profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=1))
+    profiler = profile(
+        schedule=schedule(wait=1, warmup=1, active=3, repeat=1),
+        on_trace_ready=tensorboard_trace_handler(str(run_dir)),
+    )
     if config.profiler == "pytorch":
         profiler.start()
     # Epochs.
@@ -137,7 +140,6 @@ def fit(model: Model, data: MNISTData, config: ProfilingConfig, run_dir: Path) -
         stopwatch.lap("checkpoints")
     if config.profiler == "pytorch":
         profiler.stop()
-        profiler.export_chrome_trace(str(run_dir / "trace.json"))
     else:
         for part, seconds in stopwatch.seconds.items():
             print(f"{part:15}{seconds:8.3f} s")
