@@ -71,8 +71,8 @@ def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -
     train_loader = data.train_dataloader()
     val_loader = data.val_dataloader()
     # Limits: 1 is one batch, 1.0 are all.
-    num_train_batches = count(config.limit_train_batches, train_loader)
-    num_val_batches = count(config.limit_val_batches, val_loader)
+    num_train_batches = count(config.limit_train_batches or 1.0, train_loader)
+    num_val_batches = count(config.limit_val_batches or 1.0, val_loader)
     # Overfitting: learn a few batches by heart, the same in every epoch.
     if config.overfit_batches:
         train_loader.sampler.shuffle = False

@@ -18,9 +18,9 @@ class DebuggingConfig(TrainConfig):
 
     fast_dev_run: int = 0
     """Dry run: this many batches of training and of validation, and no files."""
-    limit_train_batches: int | float = 1.0  # type: ignore[assignment]
+    limit_train_batches: int | float | None = None  # type: ignore[assignment]
     """Train on this many batches per epoch, or on this share of all: 0.1."""
-    limit_val_batches: int | float = 1.0  # type: ignore[assignment]
+    limit_val_batches: int | float | None = None  # type: ignore[assignment]
     """Validate on this many batches, or on this share of all: 0.1."""
     overfit_batches: int | float = 0
     """Train and validate on this many batches, or this share, the same each epoch."""
@@ -30,16 +30,23 @@ class DebuggingConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, ("fast_dev_run",), at_least=0)
-        if self.fast_dev_run and self.overfit_batches:
-            raise UsageError("--fast-dev-run has no use with --overfit-batches")
+        limits = self.limit_train_batches or self.limit_val_batches
+        if self.overfit_batches and (limits or self.fast_dev_run):
+            raise UsageError(
+                "--overfit-batches is a limit itself: leave the other limits and"
+                " --fast-dev-run out"
+            )
 
     def check_limits(self) -> None:
         """Check that each limit is a number of batches or a share of them."""
-        names = ["limit_train_batches", "limit_val_batches"]
-        if self.overfit_batches:
-            names.append("overfit_batches")
-        for name in names:
-            limit = getattr(self, name)
+        limits = {
+            "limit_train_batches": self.limit_train_batches,
+            "limit_val_batches": self.limit_val_batches,
+            "overfit_batches": self.overfit_batches or None,
+        }
+        for name, limit in limits.items():
+            if limit is None:
+                continue
             if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 1):
                 raise UsageError(
                     f"{option_name(name)} {limit}: must be a number of batches, from 1,"

@@ -103,8 +103,8 @@ def test_overfitting_repeats_the_same_batches(
         config,
         overfit_batches=overfit,
         batch_size=25,
-        limit_train_batches=1.0,
-        limit_val_batches=1.0,
+        limit_train_batches=None,
+        limit_val_batches=None,
     )
     plain, lightning = run_both(config)
     assert_same(plain, lightning)
@@ -193,7 +193,13 @@ def test_a_nan_loss_is_named_with_its_step_and_batch(
 def test_batches_that_are_shuffled_are_noticed(
     config: DebuggingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(config, overfit_batches=2, max_epochs=1)
+    config = replace(
+        config,
+        overfit_batches=2,
+        max_epochs=1,
+        limit_train_batches=None,
+        limit_val_batches=None,
+    )
     lightning = run_half("lightning", "debugging", config, config.output_dir / "pl")
     sampler: Any = property(lambda sampler: True, lambda sampler, value: None)
     monkeypatch.setattr("shared.data.EpochSampler.shuffle", sampler, raising=False)
@@ -205,5 +211,4 @@ def test_batches_that_are_shuffled_are_noticed(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
 def test_same_on_a_gpu(config: DebuggingConfig) -> None:
-    config = replace(config, accelerator="cuda", overfit_batches=2)
-    assert_same(*run_both(replace(config, detect_anomaly=True)))
+    assert_same(*run_both(replace(config, accelerator="cuda", detect_anomaly=True)))
