@@ -180,10 +180,11 @@ class MNISTData:
     def limit(self, stage: str) -> int | None:
         """Return how many images --limit-STAGE-batches leaves; None means all.
 
-        A lesson without such an option has no limit.
+        A lesson without such an option has no limit. A share, which only the lesson
+        debugging has, is no limit here: its loop takes care of it.
         """
         batches = getattr(self.config, f"limit_{stage}_batches", None)
-        return batches and batches * self.config.batch_size
+        return batches * self.config.batch_size if isinstance(batches, int) else None
 
     def first(self, stage: str, dataset: ImageDataset) -> Any:
         """Return the range of the images that the limit leaves all processes.

@@ -42,7 +42,7 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
     }
     evaluated = (run_dir / "embeddings.npz").exists()
     saved = read_evaluation(run_dir) if evaluated else read_training(run_dir)
-    return {**curves, **pictures, **saved, **read_hooks(run_dir)}
+    return {**curves, **pictures, **saved, **read_texts(run_dir)}
 
 
 def read_evaluation(run_dir: Path) -> dict[str, Tensor]:
@@ -78,10 +78,12 @@ def read_training(run_dir: Path) -> dict[str, Tensor]:
     }
 
 
-def read_hooks(run_dir: Path) -> dict[str, Tensor]:
-    """Return the bytes of hooks.txt, which the lesson under_the_hood leaves."""
-    path = run_dir / "hooks.txt"
-    return {path.name: torch.tensor([*path.read_bytes()])} if path.exists() else {}
+def read_texts(run_dir: Path) -> dict[str, Tensor]:
+    """Return the bytes of what the lessons under_the_hood and loggers write as text."""
+    paths = [run_dir / "hooks.txt", run_dir / "csv" / "metrics.csv"]
+    return {
+        path.name: torch.tensor([*path.read_bytes()]) for path in paths if path.exists()
+    }
 
 
 def numbers(state: object) -> Iterator[Tensor]:

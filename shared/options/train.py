@@ -101,8 +101,12 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("max_epochs", "hidden_dim", "latent_dim")
-        limits = ("limit_train_batches", "limit_val_batches")
-        check_range(self, (*counts, *limits), at_least=1)
+        check_range(self, ("max_epochs", "hidden_dim", "latent_dim"), at_least=1)
+        self.check_limits()
         if not 0 < self.learning_rate < inf:
             raise UsageError("--learning-rate must be above 0 and finite")
+
+    def check_limits(self) -> None:
+        """Check the limits, which are shares as well in the lesson debugging."""
+        limits = ("limit_train_batches", "limit_val_batches")
+        check_range(self, limits, at_least=1)
