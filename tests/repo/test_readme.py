@@ -199,18 +199,36 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def run_lesson(command: Command, cwd: Path) -> tuple[int, str, str]:
-    """Run a lesson's command, made short: what `make` would start."""
+    """Run a lesson's command, made short.
+
+    Where one process is enough, it is forked; otherwise `make` starts them.
+    """
     options = command.short()
-    if command.devices or (not command.half and command.config() is None):
-        (target,) = (t for t, half in LESSON_TARGETS.items() if half == command.half)
-        settings = [f"LESSON={command.lesson}", f"ARGS={shlex.join(options)}"]
-        if command.devices:
-            settings.append(f"DEVICES={command.devices}")
-        process = make(cwd, target, *settings)
-        return process.returncode, process.stdout, process.stderr
-    if command.half:
-        return run_forked(f"{command.half}.{command.lesson}", *options, cwd=cwd)
-    return run_forked("tests.compare_here", command.lesson, *options, cwd=cwd)
+    if is_one_process(command):
+        half, lesson = command.half, command.lesson
+        if half:
+            return run_forked(f"{half}.{lesson}", *options, cwd=cwd)
+        return run_forked("tests.compare_here", lesson, *options, cwd=cwd)
+    (target,) = (t for t, half in LESSON_TARGETS.items() if half == command.half)
+    settings = [f"LESSON={command.lesson}", f"ARGS={shlex.join(options)}"]
+    if command.devices:
+        settings.append(f"DEVICES={command.devices}")
+    process = make(cwd, target, *settings)
+    return process.returncode, process.stdout, process.stderr
+
+
+def is_one_process(command: Command) -> bool:
+    """Return whether a command can run in one process."""
+    config = command.config()
+    if config is None:  # then python -m compare cannot run it in its own process
+        return bool(command.half)
+    if command.devices:
+        return False
+    try:
+        parsed = parse_config(config, "", None, command.short())
+    except SystemExit:  # --help, or an error that the command itself has to show
+        return True
+    return (parsed if command.half else parsed.for_comparison()).world_size == 1
 
 
 @pytest.mark.slow
