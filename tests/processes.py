@@ -4,12 +4,15 @@ import os
 import runpy
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from compare.bench.processes import forkserver
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+
+forkserver: Any = get_context("forkserver")
+forkserver.set_forkserver_preload(["compare.bench.warm"])
 
 
 def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

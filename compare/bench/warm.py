@@ -6,8 +6,8 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those it works for
 
 import torch
 
-import lightning.distributed  # noqa: F401
-import plain_pytorch.distributed  # noqa: F401
+import lightning.train  # noqa: F401
+import plain_pytorch.train  # noqa: F401
 from shared.datasets.catalog import load_5k
 
 load_5k()
