@@ -12,11 +12,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from shared.checkpoints.lightning_format import Position
+from shared.checkpoints.lightning_format import Position, from_loops
 from shared.checkpoints.resume import (
-    check_resumable,
     find_checkpoint,
     only_process,
+    read_same_run,
 )
 from shared.checkpoints.resume_callback import Resumable, WholeFiles
 from shared.data import Batch, MNISTData
@@ -70,7 +70,8 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
     # Resuming: if it is the same run.
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:
-        data.position = check_resumable(ckpt_path, config, data, model)
+        saved = read_same_run(ckpt_path, config, data, model)
+        data.position = from_loops(saved["loops"])
     trainer = pl.Trainer(
         # Data: one process downloads it.
         # The Trainer calls prepare_data, setup and the dataloader methods.
@@ -79,10 +80,11 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
         devices=1,
         # Optimizer.
         # The Trainer calls configure_optimizers.
-        # Loading.
+        # Loading: all that changes in a training.
         # The Trainer loads the weights, the optimizer and the position, see fit below;
-        # Resumable adds the random numbers.
-        # Logging: points after the checkpoint are dropped, since they come again.
+        # Resumable loads the random numbers.
+        # Logging.
+        # Points after the checkpoint are dropped: they come again.
         logger=TensorBoardLogger(
             run_dir,
             name="",
@@ -91,7 +93,7 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
             purge_step=data.position.global_step or None,
         ),
         log_every_n_steps=LOG_EVERY_N_STEPS,
-        # Saving: all that changes in a training.
+        # Saving: the same.
         plugins=[WholeFiles()],
         # Epochs.
         max_epochs=config.max_epochs,
@@ -100,7 +102,7 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
         # the device and calls training_step, zero_grad, backward and step.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
-        # Checkpoints: the k best and the last.
+        # Checkpoints: the best and the last.
         callbacks=[
             Resumable(config, run_dir / "checkpoints" / "last.ckpt"),
             ModelCheckpoint(

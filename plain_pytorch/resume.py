@@ -15,18 +15,19 @@ from shared.checkpoints.lightning_format import (
     LIGHTNING_VERSION,
     Position,
     from_callbacks,
+    from_loops,
     to_callbacks,
     to_loops,
 )
 from shared.checkpoints.resume import (
-    check_resumable,
     describe,
     find_checkpoint,
     keep_best,
     only_process,
+    read_same_run,
 )
 from shared.checkpoints.rng import get_rng_states, set_rng_states
-from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.resume import ResumeConfig
@@ -73,7 +74,8 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
     position = Position()
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:
-        position = check_resumable(ckpt_path, config, data, model)
+        saved = read_same_run(ckpt_path, config, data, model)
+        position = from_loops(saved["loops"])
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
@@ -85,19 +87,19 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
         model.cuda()
     # Optimizer.
     optimizer = model.configure_optimizers()
-    # Loading.
+    # Loading: all that changes in a training.
     folder = run_dir / "checkpoints"
     best: dict[str, Tensor] = {}
     if ckpt_path:
-        saved = read_checkpoint(ckpt_path)
         model.load_state_dict(saved["state_dict"])
         optimizer.load_state_dict(saved["optimizer_states"][0])
         best = from_callbacks(saved["callbacks"], folder)
         set_rng_states(saved["rng_states"])
-    # Logging: points after the checkpoint are dropped, since they come again.
+    # Logging.
+    # Points after the checkpoint are dropped: they come again.
     writer = SummaryWriter(run_dir, purge_step=position.global_step or None)
 
-    # Saving: all that changes in a training.
+    # Saving: the same.
     def save(path: Path) -> None:
         writer.flush()
         checkpoint = {
@@ -151,7 +153,7 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
         val_loss = (loss_sum / num_images).item()
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)
-        # Checkpoints: the k best and the last.
+        # Checkpoints: the best and the last.
         position = Position(epoch + 1, 0, global_step)
         name = "best.ckpt" if config.save_top_k == 1 else f"epoch={epoch}.ckpt"
         keep_best(best, config.save_top_k, folder / name, val_loss, save)

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shared.checkpoints.lightning_format import Position, from_loops
+from shared.checkpoints.lightning_format import from_loops
 from shared.checkpoints.whole_files import (
     CheckpointError,
     check_weights,
@@ -118,10 +118,10 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
     return Path(ckpt_path) if ckpt_path else None
 
 
-def check_resumable(
+def read_same_run(
     path: Path, config: TrainConfig, data: MNISTData, model: Any
-) -> Position:
-    """Check that a file is of this very run, and return where the run stands.
+) -> dict[str, Any]:
+    """Return a checkpoint, after checking that it is of this very run.
 
     Neither torch nor Lightning does: they go on with whatever they are given.
 
@@ -138,7 +138,7 @@ def check_resumable(
     data.prepare_data()
     data.setup("fit")
     check_same(checkpoint, path, data, model, model.configure_optimizers())
-    return from_loops(checkpoint["loops"])
+    return checkpoint
 
 
 def read_epoch_end(path: Path, config: TrainConfig) -> dict[str, Any]:
