@@ -16,6 +16,7 @@ for message in (
     ".*smaller than the logging interval",
     "Checkpoint directory .* exists and is not empty",  # so it is when resumed
     "The dirpath has changed",  # the best are counted anew in a new folder
+    "You're resuming from a checkpoint that ended before the epoch",  # exactly there
     "GPU available but not used",
     ".*Profiler clears events at the end of each cycle",
 ):
