@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
@@ -19,7 +18,7 @@ from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.options.train import LOG_EVERY_N_STEPS
 from shared.pictures.picture_file import read_images
-from shared.pictures.pictures import draw_embeddings, draw_pairs
+from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
 
 
@@ -73,9 +72,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     print(f"test loss of {ckpt_path}: {results['test_loss']:.6f}")
     # Predicting.
     predictions = trainer.predict(model, datamodule=data)
-    images, labels, embeddings, reconstructions = map(
-        torch.cat, zip(*predictions, strict=True)
-    )
+    images, labels, embeddings, reconstructions = join(predictions)
     np.savez(run_dir / "embeddings.npz", embeddings=embeddings, labels=labels)
     # Pictures.
     writer = trainer.logger.experiment
@@ -87,7 +84,8 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     writer.add_image("reconstructions", grid)
     # An image of your own.
     if own_image:
-        ((image, _, embedding, reconstruction),) = trainer.predict(model, own_image)
+        predictions = trainer.predict(model, own_image)
+        image, _, embedding, reconstruction = join(predictions)
         print("embedding of your image:", embedding.tolist())
         grid = draw_pairs(image, reconstruction)
         save_image(grid, run_dir / "image.png")

@@ -18,7 +18,7 @@ from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.pictures.picture_file import read_images
-from shared.pictures.pictures import draw_embeddings, draw_pairs
+from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
 
 
@@ -93,9 +93,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     print(f"test loss of {ckpt_path}: {test_loss:.6f}")
     # Predicting.
     predictions = predict(model, data.predict_dataloader(), config)
-    images, labels, embeddings, reconstructions = map(
-        torch.cat, zip(*predictions, strict=True)
-    )
+    images, labels, embeddings, reconstructions = join(predictions)
     np.savez(run_dir / "embeddings.npz", embeddings=embeddings, labels=labels)
     # Pictures.
     scatter = draw_embeddings(embeddings, labels)
@@ -106,7 +104,8 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     writer.add_image("reconstructions", grid)
     # An image of your own.
     if own_image:
-        ((image, _, embedding, reconstruction),) = predict(model, own_image, config)
+        predictions = predict(model, own_image, config)
+        image, _, embedding, reconstruction = join(predictions)
         print("embedding of your image:", embedding.tolist())
         grid = draw_pairs(image, reconstruction)
         save_image(grid, run_dir / "image.png")

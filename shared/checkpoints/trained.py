@@ -58,7 +58,7 @@ def read_classifier(path: Path) -> dict[str, Any]:
 def read_fitting(
     path: Path, model_class: Callable[..., nn.Module], arguments: Sequence[str]
 ) -> dict[str, Any]:
-    """Return a checkpoint, whose weights fit the model that `hyper_parameters` describe.
+    """Return a checkpoint whose weights fit the model of its `hyper_parameters`.
 
     Args:
         path: the file.

@@ -1,5 +1,7 @@
 """Pictures of what a model has learned."""
 
+from typing import Any
+
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ def draw_pairs(images: Tensor, reconstructions: Tensor) -> Tensor:
 
     Args:
         images: (count, 1, 28, 28), normalized to -1..1.
-        reconstructions: of the same shape; what is below -1 becomes black, above 1
+        reconstructions: of the same shape; what is below -1 becomes black, and above 1
             white.
 
     Returns:
@@ -36,6 +38,14 @@ def draw_pairs(images: Tensor, reconstructions: Tensor) -> Tensor:
     """
     rows = torch.cat([images, reconstructions])
     return make_grid(rows, nrow=len(images), normalize=True, value_range=(-1, 1))
+
+
+def join(batches: Any) -> tuple[Tensor, ...]:
+    """Return the predictions of all batches, a tuple of tensors each, as one.
+
+    Any, since Trainer.predict does not say what it returns.
+    """
+    return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
 
 def draw_embeddings(embeddings: Tensor, labels: Tensor) -> Figure:
