@@ -58,7 +58,7 @@ def fit(model: Model, data: Data, config: CheckpointConfig, run_dir: Path) -> No
         devices=1,
         # Optimizer.
         # The Trainer calls configure_optimizers.
-        # Going on after the epoch that was saved.
+        # Resuming: after the epoch that was saved.
         # The Trainer loads the weights, the optimizer, epoch and step, see fit below.
         # Logging.
         logger=TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False),
@@ -70,7 +70,7 @@ def fit(model: Model, data: Data, config: CheckpointConfig, run_dir: Path) -> No
         # the device and calls training_step, zero_grad, backward and step.
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
-        # Checkpoints: the k best and the last.
+        # Checkpoints: the best and the last.
         callbacks=[
             ModelCheckpoint(
                 run_dir / "checkpoints",
@@ -93,9 +93,8 @@ def fit(model: Model, data: Data, config: CheckpointConfig, run_dir: Path) -> No
 # 3. The run.
 def load_encoder(path: Path) -> nn.Module:
     """Return the encoder of a checkpoint of either half, without what trained it."""
-    return Model.load_from_checkpoint(
-        path, map_location="cpu", weights_only=True
-    ).encoder
+    model = Model.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    return model.encoder
 
 
 def main(config: CheckpointConfig, run_dir: Path) -> None:

@@ -13,11 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from shared.checkpoints.lightning_format import Position, from_loops
-from shared.checkpoints.resume import (
-    find_checkpoint,
-    only_process,
-    read_same_run,
-)
+from shared.checkpoints.resume import find_checkpoint, only_process, read_same_run
 from shared.checkpoints.resume_callback import Resumable, WholeFiles
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
@@ -67,7 +63,7 @@ class Data(MNISTData, pl.LightningDataModule):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Resuming: if it is the same run.
+    # Resuming: only if it is the same run.
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:
         saved = read_same_run(ckpt_path, config, data, model)
@@ -93,7 +89,8 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
             purge_step=data.position.global_step or None,
         ),
         log_every_n_steps=LOG_EVERY_N_STEPS,
-        # Saving: the same.
+        # Saving: the same, between two steps.
+        # Resumable, below, saves and holds back signals; WholeFiles writes the file.
         plugins=[WholeFiles()],
         # Epochs.
         max_epochs=config.max_epochs,

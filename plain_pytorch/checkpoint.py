@@ -61,7 +61,7 @@ def fit(model: Model, data: MNISTData, config: CheckpointConfig, run_dir: Path) 
         model.cuda()
     # Optimizer.
     optimizer = model.configure_optimizers()
-    # Going on after the epoch that was saved.
+    # Resuming: after the epoch that was saved.
     first_epoch, global_step = 0, 0
     if config.ckpt_path:
         saved = read_epoch_end(config.ckpt_path, config)
@@ -99,7 +99,7 @@ def fit(model: Model, data: MNISTData, config: CheckpointConfig, run_dir: Path) 
         val_loss = (loss_sum / num_images).item()
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)
-        # Checkpoints: the k best and the last.
+        # Checkpoints: the best and the last.
         checkpoint = {
             "pytorch-lightning_version": LIGHTNING_VERSION,
             "epoch": epoch,

@@ -70,7 +70,7 @@ class Model(AutoEncoder):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Resuming: if it is the same run.
+    # Resuming: only if it is the same run.
     position = Position()
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:
@@ -99,7 +99,7 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
     # Points after the checkpoint are dropped: they come again.
     writer = SummaryWriter(run_dir, purge_step=position.global_step or None)
 
-    # Saving: the same.
+    # Saving: the same, between two steps.
     def save(path: Path) -> None:
         writer.flush()
         checkpoint = {
@@ -117,7 +117,7 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
         }
         write_checkpoint(path, checkpoint)
 
-    hold_signals()
+    hold_signals()  # until exit_if_signalled or release_signals
     # Epochs.
     global_step = position.global_step
     for epoch in range(position.epoch, config.max_epochs):
