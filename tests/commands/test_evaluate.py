@@ -172,8 +172,9 @@ def test_a_bad_image_is_one_line_and_leaves_no_folder(
 
 @pytest.mark.parametrize("option", ["limit_test_batches", "limit_predict_batches"])
 def test_wrong_options(tiny: EvaluateConfig, option: str) -> None:
+    wrong: dict[str, Any] = {option: 0}
     with pytest.raises(UsageError, match="0: must be from 1"):
-        replace(tiny, **{option: 0})
+        replace(tiny, **wrong)
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -37,13 +37,14 @@ def start_and_wait(
     return process, last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("half", "sent", "status"),
     [
+        ("plain_pytorch", signal.SIGINT, 130),
+        ("plain_pytorch", signal.SIGTERM, 143),
         ("lightning", signal.SIGINT, 130),
-        pytest.param("plain_pytorch", signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param("plain_pytorch", signal.SIGINT, 130, marks=pytest.mark.slow),
-        pytest.param("lightning", signal.SIGTERM, 143, marks=pytest.mark.slow),
+        ("lightning", signal.SIGTERM, 143),
     ],
 )
 def test_a_signal_waits_for_the_step_and_loses_nothing(
@@ -87,8 +88,6 @@ def test_last_without_a_run_trains_from_the_start(config: ResumeConfig) -> None:
     ("half", "lesson"),
     [
         ("plain_pytorch", "resume"),
-        ("lightning", "resume"),
-        ("plain_pytorch", "checkpoint"),
         ("lightning", "checkpoint"),
     ],
 )
