@@ -17,7 +17,7 @@ from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.options.train import LOG_EVERY_N_STEPS
-from shared.pictures.picture_file import read_images
+from shared.pictures.picture_file import read_image
 from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
 
@@ -57,7 +57,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     model = Model.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     # Data.
     data = Data(config)
-    own_image = read_images([config.image], "mnist") if config.image else None
+    own_image = read_image(config.image) if config.image else None
     trainer = pl.Trainer(
         # Device.
         accelerator="cuda" if config.use_cuda else "cpu",
@@ -82,7 +82,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     grid = draw_pairs(images[:10], reconstructions[:10])
     save_image(grid, run_dir / "reconstructions.png")
     writer.add_image("reconstructions", grid)
-    # An image of your own.
+    # Image: your own.
     if own_image:
         predictions = trainer.predict(model, own_image)
         image, _, embedding, reconstruction = join(predictions)

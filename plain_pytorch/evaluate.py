@@ -17,7 +17,7 @@ from shared.checkpoints.trained import newest_best, read_model
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
-from shared.pictures.picture_file import read_images
+from shared.pictures.picture_file import read_image
 from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
 
@@ -81,7 +81,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     data = MNISTData(config)
     data.prepare_data()
     data.setup("test")
-    own_image = read_images([config.image], "mnist") if config.image else None
+    own_image = read_image(config.image) if config.image else None
     # Device.
     if config.use_cuda:
         model.cuda()
@@ -102,7 +102,7 @@ def main(config: EvaluateConfig, run_dir: Path) -> None:
     grid = draw_pairs(images[:10], reconstructions[:10])
     save_image(grid, run_dir / "reconstructions.png")
     writer.add_image("reconstructions", grid)
-    # An image of your own.
+    # Image: your own.
     if own_image:
         predictions = predict(model, own_image, config)
         image, _, embedding, reconstruction = join(predictions)

@@ -1,13 +1,10 @@
 """A model that a lesson has trained: its newest checkpoint, and what is in one."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from shared.backbones import Classifier
 from shared.checkpoints.whole_files import CheckpointError, read_checkpoint
 from shared.model import AutoEncoder
 from shared.runtime.errors import UserError
@@ -43,39 +40,15 @@ def read_model(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is damaged, or a checkpoint of something else.
     """
-    return read_fitting(path, AutoEncoder, ("hidden_dim", "latent_dim"))
-
-
-def read_classifier(path: Path) -> dict[str, Any]:
-    """Return a checkpoint of the lesson transfer, checked as `read_model` does.
-
-    Raises:
-        CheckpointError: the file is damaged, or a checkpoint of something else.
-    """
-    return read_fitting(path, Classifier, ("backbone", "hidden_dim", "latent_dim"))
-
-
-def read_fitting(
-    path: Path, model_class: Callable[..., nn.Module], arguments: Sequence[str]
-) -> dict[str, Any]:
-    """Return a checkpoint whose weights fit the model of its `hyper_parameters`.
-
-    Args:
-        path: the file.
-        model_class: the class of the model.
-        arguments: those hyper-parameters that the class takes.
-
-    Raises:
-        CheckpointError: the file is damaged, or a checkpoint of something else.
-    """
     checkpoint = read_checkpoint(path)
     try:
-        with torch.device("meta"):  # no memory, whatever size the file claims
-            sizes = {name: checkpoint["hyper_parameters"][name] for name in arguments}
-            model_class(**sizes).load_state_dict(checkpoint["state_dict"], assign=True)
+        sizes = checkpoint["hyper_parameters"]
+        with torch.device("meta"):  # no memory, whatever sizes the file claims
+            model = AutoEncoder(sizes["hidden_dim"], sizes["latent_dim"])
+        model.load_state_dict(checkpoint["state_dict"], assign=True)
     except Exception as error:  # a file of something else can make it raise anything
         raise CheckpointError(
-            f"{path} is not a checkpoint of the class {model_class.__name__}: take a"
-            " best.ckpt or last.ckpt of another lesson"
+            f"{path} is not a checkpoint of an autoencoder: take a best.ckpt or"
+            " last.ckpt of another lesson"
         ) from error
     return checkpoint

@@ -119,7 +119,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no arguments": (lambda path: write(path, hyper_parameters=None), "is not a check"),
     "of another size": (
         lambda path: write(path, state_dict=AutoEncoder(8, 2).state_dict()),
-        "is not a checkpoint of the class AutoEncoder",
+        "is not a checkpoint of an autoencoder",
     ),
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shared.data import ImageDataset
 from shared.datasets.catalog import Images, load_5k
-from shared.pictures.picture_file import UNKNOWN, read_images
+from shared.pictures.picture_file import UNKNOWN, read_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -26,7 +26,7 @@ def digit() -> Pixels:
 
 def read(path: Path) -> Tensor:
     """Return the one image of a file, (28, 28), after checking that there is one."""
-    ((images, labels),) = read_images([path], "mnist")
+    ((images, labels),) = read_image(path)
     assert images.shape == (1, 1, 28, 28)
     assert labels.tolist() == [UNKNOWN]
     return images[0, 0]
@@ -83,17 +83,3 @@ def test_a_narrow_picture_keeps_its_shape(tmp_path: Path) -> None:
     rows, columns = (bright.any(dim=dim).nonzero().flatten() for dim in (1, 0))
     assert (len(rows), rows[0].item()) == (14, 7)  # half of 28, in the middle
     assert columns.tolist() in ([13], [14], [13, 14])
-
-
-def test_a_photo_is_the_middle_of_it_in_colors(tmp_path: Path) -> None:
-    photo = Image.new("RGB", (64, 32), (255, 0, 0))
-    photo.paste((0, 255, 51), (16, 0, 48, 32))
-    photo.save(tmp_path / "photo.png")
-    Image.new("L", (100, 100), 51).save(tmp_path / "gray.png")
-    paths = [tmp_path / "photo.png", tmp_path / "gray.png"]
-    (first, _), (second, labels) = read_images(paths, "cifar10")
-    assert first.shape == second.shape == (1, 3, 32, 32)
-    assert labels.tolist() == [UNKNOWN]
-    green = torch.tensor([-1.0, 1.0, -0.6]).view(3, 1, 1)
-    assert torch.allclose(first[0], green.expand(3, 32, 32))
-    assert torch.allclose(second, torch.tensor(-0.6))
