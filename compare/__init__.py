@@ -1,3 +1,3 @@
-"""What reads both halves, or any two training runs, and says where they part."""
+"""Tools that compare the halves, or any two training runs."""
 
 import shared as shared  # first of all, see there

@@ -1,7 +1,7 @@
 """The lessons with LightningModule and Trainer.
 
-This folder is not PyPI's package of the same name; that one is imported as
-pytorch_lightning throughout. Without this file, Python would prefer theirs.
+PyPI has a package of the same name. This project imports it as pytorch_lightning;
+without this file, Python would find PyPI's package before this folder.
 """
 
 import logging
@@ -9,14 +9,14 @@ import warnings
 
 import shared as shared  # first of all, see there
 
-# Said by one library to another, or advice that these small runs do not need.
+# Messages between libraries, and advice that these small runs do not need.
 for message in (
     r".*LeafSpec\)` is deprecated",
     ".*does not have many workers",
     ".*smaller than the logging interval",
-    "Checkpoint directory .* exists and is not empty",  # so it is when resumed
-    "The dirpath has changed",  # the best are counted anew in a new folder
+    "Checkpoint directory .* exists and is not empty",  # true of every resumed run
     "You're resuming from a checkpoint that ended before the epoch",  # exactly there
+    "The dirpath has changed",  # a new run in a new folder
     "GPU available but not used",
     ".*Profiler clears events at the end of each cycle",
 ):

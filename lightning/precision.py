@@ -1,71 +1,96 @@
-"""Train in 16 bits, and compiled, with a LightningModule and a Trainer.
+"""Calculate in 16 bits: autocast and a gradient scaler, by the Trainer.
 
-    python -m lightning.precision --precision bf16-mixed
-
-`make diff LESSON=precision` shows this file beside plain_pytorch/precision.py, which
-does the same. Compared with train.py, the Trainer has two more arguments, and the model
-may be compiled.
+python -m lightning.precision --precision bf16-mixed
 """
 
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
-from lightning import train
-from lightning.train import LitAutoEncoder, LitMNIST
+from shared.data import Batch, MNISTData
+from shared.model import AutoEncoder
 from shared.options.precision import PrecisionConfig
-from shared.runtime.command import report, run
+from shared.options.train import LOG_EVERY_N_STEPS
+from shared.runtime.command import run
 
 
-# 1. What to learn: the loss on one batch, and the optimizer.
-def make_model(config: PrecisionConfig) -> pl.LightningModule:
-    """Return the model of train.py, compiled or not."""
-    # [convert] With bf16-true, the Trainer converts its weights, and the images.
-    model = LitAutoEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
-    if config.compile:
-        # [compile] A Trainer takes the wrapper off, and compiles the steps instead.
-        return torch.compile(model)  # type: ignore[return-value]
-    return model
+# 1. The model: its loss on a batch, and its optimizer.
+class Model(AutoEncoder, pl.LightningModule):
+    """The shared model, and how it learns."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, learning_rate: float) -> None:
+        super().__init__(hidden_dim, latent_dim)
+        self.save_hyperparameters()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        self.log("val_loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"])
 
 
-# 2. How to train: for every epoch, for every batch, one step down the gradient.
-def make_trainer(config: PrecisionConfig, run_dir: Path) -> pl.Trainer:
-    """Return the Trainer of train.py, in another precision."""
-    # What it does there, it does here: [download] [deterministic] [limit] [epochs]
-    # [shuffle] [mode] [device] [finite] [zero_grad] [backward] [log] [progress]
-    # [checkpoint]
-    return train.make_trainer(
-        config,
-        run_dir,
-        # [autocast] If mixed, around the three steps, but not around backward.
-        # [scale] With 16-mixed it has a GradScaler, which may skip a [step], and keeps
-        # its state in the checkpoint.
+class Data(MNISTData, pl.LightningDataModule):
+    """The shared data, which already has the hooks of a LightningDataModule."""
+
+
+# 2. The loop: for every epoch, for every batch, one step.
+def fit(model: Model, data: Data, config: PrecisionConfig, run_dir: Path) -> None:
+    """Train, and validate after every epoch."""
+    trainer = pl.Trainer(
+        # Data: one process downloads it.
+        # The Trainer calls prepare_data, setup and the dataloader methods.
+        # Device.
+        accelerator="cuda" if config.use_cuda else "cpu",
+        devices=1,
+        # Precision: layers calculate in 16 bits; weights and optimizer keep 32.
+        # Both steps run under autocast; 16-mixed has a GradScaler, saved as well.
         precision=config.precision,
-        gradient_clip_val=config.gradient_clip_val,  # [clip] once it has unscaled
+        # Optimizer.
+        # The Trainer calls configure_optimizers.
+        # Logging.
+        logger=TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False),
+        log_every_n_steps=LOG_EVERY_N_STEPS,
+        # Epochs.
+        max_epochs=config.max_epochs,
+        # Training.
+        # The Trainer calls train and set_epoch; for every batch, it moves the batch to
+        # the device and calls training_step, zero_grad, backward and step.
+        # Clipping, of the gradient as it was before it was scaled.
+        gradient_clip_val=config.gradient_clip_val,
+        # Validation: the mean loss, weighted by batch size.
+        # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.
+        # Checkpoints: the best and the last.
+        callbacks=[
+            ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val_loss"),
+            # save_last=True would save the last epoch only if it is the best as well.
+            ModelCheckpoint(run_dir / "checkpoints", "last"),
+            TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),
+        ],
     )
-
-
-# 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-# Nothing to write: the Trainer calls validation_step and test_step, in eval mode
-# [mode], without gradients [no_grad], under autocast [autocast] as in training;
-# self.log adds up losses in 32 bits [mean].
-
-
-# 4. Do it.
-def main(config: PrecisionConfig, run_dir: Path) -> None:
-    """Train, then test the weights that did best in validation."""
-    pl.seed_everything(config.seed, verbose=False)  # [seed]
-    model = make_model(config)
-    data = LitMNIST(config)
-    trainer = make_trainer(config, run_dir)
     trainer.fit(model, datamodule=data)
-    best = run_dir / "checkpoints" / "best.ckpt"
-    trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True)
-    best_val_loss = trainer.checkpoint_callback.best_model_score.item()
-    test_loss = trainer.callback_metrics["test_loss"].item()
-    report(run_dir, data.dataset_name, best_val_loss, test_loss)
+
+
+# 3. The run.
+def main(config: PrecisionConfig, run_dir: Path) -> None:
+    """Train a new model."""
+    pl.seed_everything(config.seed, verbose=False)
+    model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)
+    data = Data(config)
+    fit(model, data, config, run_dir)
 
 
 if __name__ == "__main__":
-    run("lightning", "precision", main)
+    run(main)

@@ -1,208 +1,162 @@
-"""Find bugs fast: dry runs, few batches, overfitting, profiles and nan, by hand.
+"""Find bugs before they cost a night, with the loop written by hand.
 
-    python -m plain_pytorch.debugging --fast-dev-run
-    python -m plain_pytorch.debugging --overfit-batches 1 --max-epochs 100
-    python -m plain_pytorch.debugging --profiler pytorch
-
-`make diff LESSON=debugging` shows this file beside lightning/debugging.py.
+python -m plain_pytorch.debugging --fast-dev-run 1
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+import os
 from dataclasses import replace
-from functools import partial
 from itertools import islice
-from math import inf
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.profiler import profile, schedule
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from torchinfo import summary
 from tqdm import tqdm
 
-from plain_pytorch.train import (
-    PlainAutoEncoder,
-    evaluate,
-    log_metric,
-    make_checkpoint,
-    prepare,
-)
-from shared.checkpoints.whole_files import (
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from shared.checkpoints.lightning_format import LIGHTNING_VERSION
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
+from shared.model import AutoEncoder
 from shared.options.debugging import DebuggingConfig
 from shared.options.train import LOG_EVERY_N_STEPS
-from shared.runtime.command import report, run
-from shared.runtime.errors import require_finite
-from shared.runtime.stopwatch import Stopwatch
-
-Step = Callable[[Batch, int], Tensor]
+from shared.runtime.command import run
+from shared.runtime.errors import UsageError, UserError
 
 
-# 1. What to learn: the loss on one batch, and the optimizer.
-class PlainReconstructor(PlainAutoEncoder):
-    """The autoencoder, whose forward takes every layer: a summary follows it."""
+# 1. The model: its loss on a batch, and its optimizer.
+class Model(AutoEncoder):
+    """The shared model, and how it learns."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.decoder(self.encoder(images.flatten(1)))
+    def __init__(self, hidden_dim: int, latent_dim: int, learning_rate: float) -> None:
+        super().__init__(hidden_dim, latent_dim)
+        self.hparams = {
+            "hidden_dim": hidden_dim,
+            "latent_dim": latent_dim,
+            "learning_rate": learning_rate,
+        }
 
-    def reconstruction_loss(self, images: Tensor) -> Tensor:
-        return F.mse_loss(self(images), images.flatten(1))
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        return loss
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        return loss
 
-# 2. How to train: for every epoch, for every batch, one step down the gradient.
-def fit(
-    model: PlainReconstructor,
-    data: MNISTData,
-    config: DebuggingConfig,
-    run_dir: Path,
-    stopwatch: Stopwatch,
-) -> tuple[int, float | None]:
-    """Train, validate after every epoch; return the steps and the best val_loss."""
-    train_loader, val_loader = prepare(model, data, config)
-    if config.overfit_batches:  # [overfit] on the same images in every epoch
-        print("overfitting: the training images are not shuffled")
-        train_loader = data.dataloader(data.train_set)
-    # [summary] Of zeros: given an input_size, it would draw random numbers.
-    summary(model, input_data=torch.zeros(1, 1, 28, 28))
-    optimizer = model.configure_optimizers()
-    num_batches = count(config.limit_train_batches, train_loader)  # [limit]
-    num_val_batches = count(config.limit_val_batches, val_loader)
-    global_step, best_val_loss = 0, inf
-    with (
-        nullcontext() if config.fast_dev_run else SummaryWriter(run_dir) as writer,
-        tqdm(total=num_batches) as bar,  # [progress]
-        make_profiler(config, run_dir, num_batches) as profiler,  # [profiler]
-        torch.autograd.set_detect_anomaly(config.detect_anomaly),  # [anomaly]
-    ):
-        for epoch in range(config.max_epochs):  # [epochs]
-            if not config.overfit_batches:
-                train_loader.sampler.set_epoch(epoch)  # [shuffle] anew in every epoch
-            model.train()  # [mode]
-            loss_sum, num_images = torch.zeros(()), 0
-            bar.reset()
-            bar.set_description(f"Epoch {epoch}")
-            for batch_idx, batch in enumerate(islice(train_loader, num_batches)):
-                if config.use_cuda:
-                    batch = [tensor.cuda() for tensor in batch]  # [device]
-                step = model.training_step
-                loss = watched(step, global_step, stopwatch, batch, batch_idx)
-                optimizer.zero_grad()  # [zero_grad]
-                with stopwatch.time("backward"):
-                    loss.backward()  # [backward]
-                with stopwatch.time("optimizer_step"):
-                    optimizer.step()  # [step]
-                loss_sum = loss_sum + loss.detach() * len(batch[0])  # [mean]
-                num_images += len(batch[0])
-                bar.update()
-                if writer and (global_step + 1) % LOG_EVERY_N_STEPS == 0:  # [log]
-                    log_metric(writer, "train_loss", loss.item(), global_step, epoch)
-                    bar.set_postfix(train_loss=loss.item(), refresh=False)
-                global_step += 1
-                if profiler:
-                    profiler.step()
-
-            step = partial(watched, model.validation_step, global_step, stopwatch)
-            val_loss = evaluate(model, step, val_loader, num_val_batches)
-            train_loss = (loss_sum.cpu() / num_images).item()
-            bar.set_postfix(train_loss=train_loss, val_loss=val_loss)
-            if not writer:  # [dry_run] no curves, no checkpoints
-                continue
-            log_metric(writer, "val_loss", val_loss, global_step - 1, epoch)
-            log_metric(writer, "train_loss_epoch", train_loss, global_step - 1, epoch)
-            # [checkpoint] with the keys of Lightning's
-            checkpoint = make_checkpoint(model, optimizer, data, epoch, global_step)
-            if val_loss < best_val_loss:
-                best_val_loss = val_loss
-                write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
-            write_checkpoint(run_dir / "checkpoints" / "last.ckpt", checkpoint)
-    return global_step, None if config.fast_dev_run else best_val_loss
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"])
 
 
-def count(limit: int | float | None, loader: DataLoader[Batch]) -> int:
+# 2. The loop: for every epoch, for every batch, one step.
+def count(limit: int | float, loader: DataLoader[Batch]) -> int:
     """Return how many batches a limit leaves: 1 is one of them, 1.0 are all."""
-    if isinstance(limit, float):
-        return int(len(loader) * limit)
-    return min(limit, len(loader)) if limit else len(loader)
+    if isinstance(limit, int):
+        return min(limit, len(loader))
+    if limit * len(loader) < 1:
+        raise UsageError(f"{limit} of {len(loader)} batches is less than one batch")
+    return int(limit * len(loader))
 
 
-def make_profiler(config: DebuggingConfig, run_dir: Path, num_batches: int) -> Any:
-    """Return what records three steps into trace.json, or the whole of a short run."""
-    if config.profiler != "pytorch":
-        return nullcontext()
-    long = num_batches * config.max_epochs >= 5
-    return profile(
-        schedule=schedule(wait=1, warmup=1, active=3, repeat=1) if long else None,
-        on_trace_ready=lambda done: done.export_chrome_trace(f"{run_dir}/trace.json"),
-    )
+def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -> None:
+    """Train, and validate after every epoch."""
+    # Data: one process downloads it.
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        data.prepare_data()
+    data.setup("fit")
+    train_loader = data.train_dataloader()
+    val_loader = data.val_dataloader()
+    # Limits: 1 is one batch, 1.0 are all.
+    num_train_batches = count(config.limit_train_batches or 1.0, train_loader)
+    num_val_batches = count(config.limit_val_batches or 1.0, val_loader)
+    # Overfitting: learn a few batches by heart, the same in every epoch.
+    if config.overfit_batches:
+        train_loader.sampler.shuffle = False
+        num_train_batches = count(config.overfit_batches, train_loader)
+        num_val_batches = count(config.overfit_batches, val_loader)
+    # Device.
+    if config.use_cuda:
+        model.cuda()
+    # Optimizer.
+    optimizer = model.configure_optimizers()
+    # Summary.
+    summary(model, depth=1)
+    # Anomalies: name the line whose gradient is nan.
+    torch.autograd.set_detect_anomaly(config.detect_anomaly)
+    # Logging.
+    writer = SummaryWriter(run_dir)
+    # Epochs.
+    global_step, best_val_loss = 0, float("inf")
+    for epoch in range(config.max_epochs):
+        # Training.
+        model.train()
+        train_loader.sampler.set_epoch(epoch)
+        batches = islice(train_loader, num_train_batches)
+        bar = tqdm(batches, f"Epoch {epoch}", num_train_batches)
+        for batch_idx, batch in enumerate(bar):
+            if config.use_cuda:
+                batch = [tensor.cuda() for tensor in batch]
+            loss = model.training_step(batch, batch_idx)
+            # Nan: end the run.
+            if not loss.isfinite():
+                where = f"at step {global_step}, batch {batch_idx}"
+                raise UserError(f"loss {loss.item()} {where}: lower --learning-rate")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            global_step += 1
+            if global_step % LOG_EVERY_N_STEPS == 0:
+                writer.add_scalar("train_loss", loss.item(), global_step - 1)
+        # Validation: the mean loss, weighted by batch size.
+        model.eval()
+        loss_sum, num_images = torch.zeros(()), 0
+        with torch.no_grad():
+            for batch_idx, batch in enumerate(islice(val_loader, num_val_batches)):
+                if config.use_cuda:
+                    batch = [tensor.cuda() for tensor in batch]
+                loss = model.validation_step(batch, batch_idx)
+                loss_sum += loss.cpu() * len(batch[0])
+                num_images += len(batch[0])
+        val_loss = (loss_sum / num_images).item()
+        print(f"val_loss: {val_loss:.6f}")
+        writer.add_scalar("val_loss", val_loss, global_step - 1)
+        # Checkpoints: the best and the last.
+        checkpoint = {
+            "pytorch-lightning_version": LIGHTNING_VERSION,
+            "epoch": epoch,
+            "global_step": global_step,
+            "state_dict": model.state_dict(),
+            "optimizer_states": [optimizer.state_dict()],
+            "hyper_parameters": model.hparams,
+        }
+        write_checkpoint(run_dir / "checkpoints" / "last.ckpt", checkpoint)
+        if val_loss < best_val_loss:
+            best_val_loss = val_loss
+            write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
+    writer.close()
 
 
-def watched(
-    step: Step, global_step: int, stopwatch: Stopwatch, batch: Batch, batch_idx: int
-) -> Tensor:
-    """Return the loss of a step: timed, and the end of the run if it is not finite."""
-    with stopwatch.time(step.__name__):
-        loss = step(batch, batch_idx)
-    name = step.__name__.replace("_step", " loss")
-    # [finite] Anomaly mode looks at gradients: those of a nan loss can be finite.
-    require_finite(name, loss.item(), global_step, batch_idx)
-    return loss
-
-
-# 3. How to evaluate: the mean loss over a loader, weighted by batch size.
-def test(
-    model: PlainReconstructor,
-    data: MNISTData,
-    config: DebuggingConfig,
-    run_dir: Path,
-    global_step: int,
-    stopwatch: Stopwatch,
-) -> float:
-    """Return the loss on the test images."""
-    data.setup("test")
-    loader = data.test_dataloader()
-    step = partial(watched, model.test_step, global_step, stopwatch)
-    test_loss = evaluate(model, step, loader, count(config.limit_test_batches, loader))
-    if not config.fast_dev_run:
-        with SummaryWriter(run_dir) as writer:
-            log_metric(writer, "test_loss", test_loss, global_step, config.max_epochs)
-    return test_loss
-
-
-# 4. Do it.
+# 3. The run.
 def main(config: DebuggingConfig, run_dir: Path) -> None:
-    """Train, then test the weights that did best in validation."""
-    if config.fast_dev_run:  # [dry_run]
-        n = config.fast_dev_run
-        config = replace(config, limit_train_batches=n, limit_val_batches=n)
-        config = replace(config, limit_test_batches=n, max_epochs=1)
-    if config.overfit_batches:  # [overfit]
-        share = config.overfit_batches
-        config = replace(config, limit_train_batches=share, limit_val_batches=share)
-    torch.manual_seed(config.seed)  # [seed] right before the weights are drawn
-    model = PlainReconstructor(
-        config.hidden_dim, config.latent_dim, config.learning_rate
-    )
+    """Train a new model."""
+    torch.manual_seed(config.seed)
+    model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)
     data = MNISTData(config)
-    config.require_batches(data)  # [limit]
-    stopwatch = Stopwatch()
-    global_step, best_val_loss = fit(model, data, config, run_dir, stopwatch)
-    best = run_dir / "checkpoints" / "best.ckpt"
-    if not config.fast_dev_run:
-        load_weights(model, read_checkpoint(best), best)
-    test_loss = test(model, data, config, run_dir, global_step, stopwatch)
-    report(run_dir, data.dataset_name, best_val_loss, test_loss)
-    if config.profiler == "simple":  # [profiler]
-        print(stopwatch.table())
+    # Dry run: a few batches, and no file is left.
+    if config.fast_dev_run:
+        n = config.fast_dev_run
+        config = replace(
+            config, max_epochs=1, limit_train_batches=n, limit_val_batches=n
+        )
+        with TemporaryDirectory() as folder:
+            fit(model, data, config, Path(folder))
+    else:
+        fit(model, data, config, run_dir)
 
 
 if __name__ == "__main__":
-    run("plain_pytorch", "debugging", main)
+    run(main)

@@ -1,18 +1,9 @@
-"""Call every hook of a LightningModule and of its data by hand, as the Trainer does.
+"""No variant of train: a loop that calls every hook of a LightningModule by hand.
 
-    python -m plain_pytorch.under_the_hood
-
-`make diff LESSON=under_the_hood` shows this file beside lightning/under_the_hood.py,
-where a Trainer calls the same hooks of the same objects. No other file of this folder
-imports Lightning.
+python -m plain_pytorch.under_the_hood
 """
 
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,240 +12,157 @@ import torch
 from pytorch_lightning.plugins import Precision
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning.train import LitMNIST
-from lightning.under_the_hood import HookRecorder, LitEncoder
-from plain_pytorch.train import log_metric
+import lightning.under_the_hood
+from lightning.under_the_hood import Data
 from shared.checkpoints.lightning_format import LIGHTNING_VERSION
-from shared.checkpoints.whole_files import (
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch
 from shared.options.train import LOG_EVERY_N_STEPS
 from shared.options.under_the_hood import UnderTheHoodConfig
-from shared.runtime.command import report, run
+from shared.runtime.command import run
+from shared.runtime.hooks import record_hooks
 
 
-# 1. What to learn: the model and the data of `train`, and every hook they have.
-def attach(model: LitEncoder, data: LitMNIST) -> None:
-    """Give the model all that its hooks ask of `self.trainer`; they need one."""
+# 1. The model: its loss on a batch, and its optimizer.
+class Model(lightning.under_the_hood.Model):
+    """The LightningModule of the other half, without a Trainer to report to."""
+
+    def log(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the loop below has the losses already."""
+
+
+# 2. The loop: for every epoch, for every batch, one step.
+def fit(model: Model, data: Data, config: UnderTheHoodConfig, run_dir: Path) -> None:
+    """Train, and validate after every epoch."""
+    # This much of a Trainer the hooks below ask for.
     trainer: Any = SimpleNamespace(
-        model=model,  # asked for by on_validation_model_eval and those like it
-        datamodule=data,  # by on_save_checkpoint
-        global_step=0,  # by the steps, and below
-        current_epoch=0,
-        gradient_clip_val=None,  # by configure_gradient_clipping, as the next two
+        model=model,
+        gradient_clip_val=None,
         gradient_clip_algorithm=None,
         precision_plugin=Precision(),
-        barebones=True,  # [log] by self.log, which then does nothing but warn
     )
     model.trainer = trainer
-    warnings.filterwarnings("ignore", r"You are trying to `self.log\(\)`")
-
-
-# 2. How to train: through every hook, in the order of the Trainer.
-def fit(
-    model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig, run_dir: Path
-) -> float:
-    """Train, validate after every epoch; return the best val_loss."""
-    trainer: Any = model.trainer
-    best_val_loss = inf
-    with stage("fit", model, data, config), SummaryWriter(run_dir) as writer:
-        optimizer = model.configure_optimizers()
-        model.on_fit_start()
-        val_loader, limit = data.val_dataloader(), config.limit_val_batches
-        with torch.random.fork_rng():  # [sanity] draws no number that training misses
-            evaluate("validation", model, data, val_loader, min(limit or 2, 2))
-        train_loader = data.train_dataloader()
-        model.on_train_start()
-        for epoch in range(config.max_epochs):  # [epochs]
-            trainer.current_epoch = epoch
-            train_loader.sampler.set_epoch(epoch)  # [shuffle]
-            model.on_train_epoch_start()
-            losses = []
-            batches = islice(train_loader, config.limit_train_batches)  # [limit]
-            for batch_idx, batch in enumerate(batches):
-                batch = transfer(model, data, batch)
-                model.on_train_batch_start(batch, batch_idx)
-                loss = optimize(model, optimizer, batch, batch_idx)
-                trainer.global_step += 1
-                # With a scheduler, lr_scheduler_step would come here.
-                model.on_train_batch_end({"loss": loss}, batch, batch_idx)
-                losses.append((loss, len(batch[0])))
-                step = trainer.global_step - 1
-                if trainer.global_step % LOG_EVERY_N_STEPS == 0:  # [log]
-                    log_metric(writer, "train_loss", loss.item(), step, epoch)
-            model.on_validation_model_zero_grad()
-            val_loss = mean(evaluate("validation", model, data, val_loader, limit))
-            model.on_train_epoch_end()
-            log_metric(writer, "val_loss", val_loss, step, epoch)
-            log_metric(writer, "train_loss_epoch", mean(losses), step, epoch)
-            if val_loss < best_val_loss:
-                best_val_loss = val_loss
-                save(run_dir / "checkpoints" / "best.ckpt", model, data, optimizer)
-            save(run_dir / "checkpoints" / "last.ckpt", model, data, optimizer)
-        model.on_train_end()
-        model.on_fit_end()
-    return best_val_loss
-
-
-@contextmanager
-def stage(
-    fn: str, model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig
-) -> Iterator[None]:
-    """Do what every stage begins and ends with: `fit`, `test` and `predict`."""
     model.configure_callbacks()
+    # Data: one process downloads it.
     data.prepare_data()
-    data.setup(fn)
-    model.setup(fn)
-    model.configure_model()
+    data.setup("fit")
+    model.setup("fit")
+    # Device.
     if config.use_cuda:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
-        torch.use_deterministic_algorithms(True)
-        model.cuda()  # [device]
-    yield
-    data.teardown(fn)
-    model.teardown(fn)
+        model.cuda()
+    # Optimizer.
+    optimizer = model.configure_optimizers()
+    # Logging.
+    writer = SummaryWriter(run_dir)
+    model.on_fit_start()
+    # Sanity check: two batches of validation, which draw no random numbers.
+    val_loader = data.val_dataloader()
+    with torch.random.fork_rng():
+        validate(model, islice(val_loader, 2))
+    train_loader = data.train_dataloader()
+    model.on_train_start()
+    # Epochs.
+    global_step, best_val_loss = 0, float("inf")
+    for epoch in range(config.max_epochs):
+        # Training.
+        train_loader.sampler.set_epoch(epoch)
+        model.on_train_epoch_start()
+        for batch_idx, batch in enumerate(train_loader):
+            batch = model.on_before_batch_transfer(batch, 0)
+            batch = model.transfer_batch_to_device(batch, model.device, 0)
+            batch = model.on_after_batch_transfer(batch, 0)
+            model.on_train_batch_start(batch, batch_idx)
+            loss = step(model, optimizer, epoch, batch, batch_idx)
+            model.on_train_batch_end({"loss": loss}, batch, batch_idx)
+            global_step += 1
+            if global_step % LOG_EVERY_N_STEPS == 0:
+                writer.add_scalar("train_loss", loss.item(), global_step - 1)
+        # Validation: the mean loss, weighted by batch size.
+        model.on_validation_model_zero_grad()
+        val_loss = validate(model, val_loader)
+        model.on_train_epoch_end()
+        writer.add_scalar("val_loss", val_loss, global_step - 1)
+        # Checkpoints: the best and the last.
+        names = ["last.ckpt"]
+        if val_loss < best_val_loss:
+            best_val_loss = val_loss
+            names.append("best.ckpt")
+        for name in names:
+            checkpoint = {
+                "pytorch-lightning_version": LIGHTNING_VERSION,
+                "epoch": epoch,
+                "global_step": global_step,
+                "state_dict": model.state_dict(),
+                "optimizer_states": [optimizer.state_dict()],
+                "hyper_parameters": dict(model.hparams),
+            }
+            data.state_dict()  # is empty: this data has nothing to save
+            model.on_save_checkpoint(checkpoint)
+            write_checkpoint(run_dir / "checkpoints" / name, checkpoint)
+    model.on_train_end()
+    model.on_fit_end()
+    data.teardown("fit")
+    model.teardown("fit")
+    writer.close()
 
 
-def optimize(
-    model: LitEncoder, optimizer: Optimizer, batch: Batch, batch_idx: int
+def step(
+    model: Model, optimizer: Optimizer, epoch: int, batch: Batch, batch_idx: int
 ) -> Tensor:
-    """Take one step down the gradient of the loss, and return that loss."""
-    losses: list[Tensor] = []
+    """Take one step of the optimizer, and return the loss before it."""
+    loss = torch.zeros(())
 
     def closure() -> Tensor:
+        nonlocal loss
         loss = model.training_step(batch, batch_idx)
         model.on_before_zero_grad(optimizer)
-        model.optimizer_zero_grad(epoch, batch_idx, optimizer)  # [zero_grad]
+        model.optimizer_zero_grad(epoch, batch_idx, optimizer)
         model.on_before_backward(loss)
-        model.backward(loss)  # [backward]
+        model.backward(loss)
         model.on_after_backward()
         model.on_before_optimizer_step(optimizer)
         model.configure_gradient_clipping(optimizer, None, None)
-        losses.append(loss.detach())
         return loss
 
-    epoch = model.current_epoch
-    # The optimizer calls the closure first: all of it happens inside of this hook.
-    model.optimizer_step(epoch, batch_idx, optimizer, closure)  # [step]
-    return losses[0]
+    # The optimizer calls the closure first, and then changes the weights.
+    model.optimizer_step(epoch, batch_idx, optimizer, closure)
+    return loss
 
 
-def transfer(model: LitEncoder, data: LitMNIST, batch: Batch) -> Batch:
-    """Return a batch on the device of the model."""
-    batch = data.on_before_batch_transfer(batch, 0)
-    batch = data.transfer_batch_to_device(batch, model.device, 0)  # [device]
-    return data.on_after_batch_transfer(batch, 0)
-
-
-def save(path: Path, model: LitEncoder, data: LitMNIST, optimizer: Optimizer) -> None:
-    """Write a checkpoint with the keys of Lightning's."""
-    checkpoint = {  # [checkpoint]
-        "pytorch-lightning_version": LIGHTNING_VERSION,
-        "epoch": model.current_epoch,
-        "global_step": model.global_step,
-        "state_dict": model.state_dict(),
-        "optimizer_states": [optimizer.state_dict()],
-        "hyper_parameters": dict(model.hparams),
-    }
-    data.state_dict()  # of this data there is nothing to save
-    model.on_save_checkpoint(checkpoint)
-    write_checkpoint(path, checkpoint)
-
-
-# 3. How to evaluate: the hooks of validation, of the test, and of predictions.
-@torch.no_grad()  # [no_grad]
-def evaluate(
-    kind: str,
-    model: LitEncoder,
-    data: LitMNIST,
-    loader: DataLoader[Batch],
-    limit: int | None,
-) -> list[tuple[Tensor, int]]:
-    """Return the output and the size of every batch of a `kind`, as hooks call it."""
-
-    def on(moment: str, *arguments: Any) -> None:
-        getattr(model, f"on_{kind}_{moment}")(*arguments)
-
-    outputs = []
-    on("model_eval")  # [mode]
-    on("start")
-    on("epoch_start")
-    for batch_idx, batch in enumerate(islice(loader, limit)):  # [limit]
-        batch = transfer(model, data, batch)
-        on("batch_start", batch, batch_idx)
-        output = getattr(model, f"{kind}_step")(batch, batch_idx)
-        on("batch_end", output, batch, batch_idx)
-        outputs.append((output, len(batch[0])))
-    on("epoch_end")
-    on("end")
-    if kind == "predict":
-        model.train()  # there is no hook for this one
-    else:
-        on("model_train")  # [mode]
-    return outputs
-
-
-def mean(losses: list[tuple[Tensor, int]]) -> float:
-    """Return the mean of the losses of batches, weighted by their sizes."""
+@torch.no_grad()
+def validate(model: Model, batches: Any) -> float:
+    """Return the mean loss of the batches, weighted by batch size."""
+    model.on_validation_model_eval()
+    model.on_validation_start()
+    model.on_validation_epoch_start()
     loss_sum, num_images = torch.zeros(()), 0
-    for loss, size in losses:
-        loss_sum = loss_sum + loss * size  # [mean]
-        num_images += size
-    return (loss_sum.cpu() / num_images).item()
+    for batch_idx, batch in enumerate(batches):
+        batch = model.on_before_batch_transfer(batch, 0)
+        batch = model.transfer_batch_to_device(batch, model.device, 0)
+        batch = model.on_after_batch_transfer(batch, 0)
+        model.on_validation_batch_start(batch, batch_idx)
+        loss = model.validation_step(batch, batch_idx)
+        model.on_validation_batch_end(loss, batch, batch_idx)
+        loss_sum += loss.cpu() * len(batch[0])
+        num_images += len(batch[0])
+    model.on_validation_epoch_end()
+    model.on_validation_end()
+    model.train()  # a Trainer has a hook for this, but calls it only if overridden
+    return (loss_sum / num_images).item()
 
 
-def test(
-    model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig, run_dir: Path
-) -> float:
-    """Return the loss of the best weights on the test images."""
-    best = run_dir / "checkpoints" / "best.ckpt"
-    with stage("test", model, data, config), SummaryWriter(run_dir) as writer:
-        checkpoint = read_checkpoint(best)
-        model.on_load_checkpoint(checkpoint)
-        load_weights(model, checkpoint, best)
-        loader, limit = data.test_dataloader(), config.limit_test_batches
-        test_loss = mean(evaluate("test", model, data, loader, limit))
-        step = model.global_step
-        log_metric(writer, "test_loss", test_loss, step, config.max_epochs)
-    return test_loss
-
-
-def predict(
-    model: LitEncoder, data: LitMNIST, config: UnderTheHoodConfig
-) -> list[Tensor]:
-    """Return the embeddings of the test images, batch by batch."""
-    with stage("predict", model, data, config):
-        loader, limit = data.predict_dataloader(), config.limit_predict_batches
-        outputs = evaluate("predict", model, data, loader, limit)
-    return [embeddings.cpu() for embeddings, _ in outputs]
-
-
-# A method of the model that no line above calls is called by no Trainer either, be it
-# misspelt or a hook of old: the other half flags some [old_hooks].
-
-
-# 4. Do it.
+# 3. The run.
 def main(config: UnderTheHoodConfig, run_dir: Path) -> None:
-    """Train, test the best weights and predict; print every hook that is called."""
-    torch.manual_seed(config.seed)  # [seed]
-    model = LitEncoder(config.hidden_dim, config.latent_dim, config.learning_rate)
-    data = LitMNIST(config)
-    recorder = HookRecorder(model, data)  # [hooks]
-    attach(model, data)
-    best_val_loss = fit(model, data, config, run_dir)
-    test_loss = test(model, data, config, run_dir)
-    embeddings = predict(model, data, config)
-    write_checkpoint(run_dir / "embeddings.pt", {"embeddings": embeddings})
-    (run_dir / "hooks.txt").write_text("\n".join([*recorder.calls, ""]))
-    print(f"\nhooks                 {run_dir / 'hooks.txt'}")
-    report(run_dir, data.dataset_name, best_val_loss, test_loss)
+    """Train a new model."""
+    torch.manual_seed(config.seed)
+    model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)
+    data = Data(config)
+    hooks = record_hooks(model=model, data=data)
+    fit(model, data, config, run_dir)
+    (run_dir / "hooks.txt").write_text("\n".join([*hooks, ""]))
 
 
 if __name__ == "__main__":
-    run("plain_pytorch", "under_the_hood", main)
+    run(main)

@@ -1,15 +1,15 @@
-"""What both halves share: the model, the data, the options."""
+"""The part that both halves share: the model, the data, the options."""
 
 import os
 import signal
 import sys
 
-# While `python -m` imports torch, which takes seconds, Ctrl-C just ends the process,
-# without a traceback. From then on shared.runtime.command says what was saved.
+# Importing torch takes seconds. Until then, Ctrl-C ends the process without a
+# traceback; afterwards shared.runtime.command prints what was saved.
 if sys.argv[0] == "-m":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-# torch.profiler reads this when it starts; otherwise its C++ code logs on stderr.
+# The C++ code of torch.profiler would log on stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-# Otherwise torch.distributed logs the C++ stack of a rank that cannot reach another.
+# torch.distributed would print a C++ stack when a rank cannot reach another one.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

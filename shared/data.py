@@ -1,12 +1,14 @@
-"""The data that both halves learn from, with the hooks of a LightningDataModule."""
+"""The data of both halves, with the hooks of a LightningDataModule."""
 
 import hashlib
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
@@ -48,31 +50,33 @@ class ImageDataset(Dataset[Batch]):
 class EpochSampler(DistributedSampler[int]):
     """Every index once, in an order that depends on the seed and the epoch alone.
 
-    A loader with shuffle=True draws its order from a generator, and so depends on
-    what was drawn before. This order, of torch's DistributedSampler, does not: call
-    `set_epoch` before each epoch, as Lightning does by itself.
+    The order of a loader with shuffle=True depends on all random numbers drawn before.
+    This one, that of torch's DistributedSampler, does not. Call `set_epoch` before each
+    epoch; Lightning does so by itself.
 
     Args:
-        size: how many indices.
+        size: number of indices.
         seed: the seed of the run.
-        num_replicas: how many processes share the indices. Each has the same number of
-            them; where they do not divide, the first ones are dealt out twice.
-        rank: which of these processes this is, counted from 0.
-        limit: how many indices of each epoch to use, instead of all.
+        num_replicas: number of processes that share the indices. Each gets the same
+            number of them; if they do not divide, the first ones are used twice.
+        rank: number of this process, counted from 0.
+        limit: number of indices of each epoch to use, instead of all.
 
     Attributes:
-        skip: how many indices the next pass, and only that one, leaves out at its
-            start, because a resumed run has seen them already.
+        skip: number of indices that the next pass, and only that one, leaves out at
+            its start, because a resumed run has seen them already.
     """
 
     def __init__(
         self,
         size: int,
         seed: int,
-        num_replicas: int = 1,
-        rank: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
         limit: int | None = None,
     ) -> None:
+        if not dist.is_initialized():
+            num_replicas, rank = num_replicas or 1, rank or 0
         super().__init__(range(size), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
         self.limit = self.num_samples if limit is None else limit
         self.skip = 0
@@ -86,12 +90,12 @@ class EpochSampler(DistributedSampler[int]):
 
 
 def identity_collate(batch: Batch) -> Batch:
-    """Return a batch as it is: `__getitems__` has put it together already."""
+    """Return a batch as it is: `__getitems__` has already assembled it."""
     return batch
 
 
 def leave_signals_to_the_parent(_worker: int) -> None:
-    """Let a worker go on at Ctrl-C, which reaches it too; its parent will end it."""
+    """Ignore Ctrl-C, which reaches loader processes too; the parent ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -99,13 +103,13 @@ def leave_signals_to_the_parent(_worker: int) -> None:
 class MNISTData:
     """Images to train, validate, test and predict on.
 
-    55,000 to train, 5,000 to validate and 10,000 to test of `mnist` and
-    `fashion-mnist`; 45,000, 5,000 and 10,000 of `cifar10`; 4,000, 500 and 500 of
-    `mnist-5k`. The hooks have the names and
-    the order of a LightningDataModule's, which LitMNIST adds as a second base.
+    `mnist` and `fashion-mnist` have 55,000 images to train, 5,000 to validate and
+    10,000 to test; `cifar10` has 45,000, 5,000 and 10,000; `mnist-5k` has 4,000, 500
+    and 500. The hooks have the names and the order of a LightningDataModule's; the
+    Lightning half adds that class as a second base.
 
     Attributes:
-        dataset_name: the data set in use, once `setup` has found out what `auto` means.
+        dataset_name: the data set in use; after `setup` never `auto`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -115,12 +119,12 @@ class MNISTData:
         self.prepared = False
 
     def prepare_data(self) -> None:
-        """Download what is missing. One process of a machine is enough.
+        """Download what is missing. Call it in one process per machine.
 
         Raises:
-            UserError: the data set cannot be had.
+            UserError: the download failed.
         """
-        if not self.prepared:  # a Trainer calls this for fit and again for test
+        if not self.prepared:  # a Trainer calls this for fit, and again for test
             prepare(self.config.dataset, self.config.data_dir)
             self.prepared = True
 
@@ -130,7 +134,7 @@ class MNISTData:
         Raises:
             UserError: a file is missing or damaged.
         """
-        if self.dataset_name == "auto":  # once: what a run began with, it ends with
+        if self.dataset_name == "auto":  # only once: a run keeps its data set
             self.dataset_name = resolve_auto(self.config.data_dir)
         train = stage in ("fit", "validate")
         images = load(self.dataset_name, self.config.data_dir, train)
@@ -146,7 +150,7 @@ class MNISTData:
 
     @cached_property
     def digest(self) -> str:
-        """A checksum of the images to learn from and of their order."""
+        """The checksum of the training images and of their order."""
         digest = hashlib.sha256()
         for part in self.train_set.images:
             digest.update(part.numpy().tobytes())
@@ -176,14 +180,19 @@ class MNISTData:
     def limit(self, stage: str) -> int | None:
         """Return how many images --limit-STAGE-batches leaves; None means all.
 
-        A lesson without such an option has no limit.
+        A lesson without such an option has no limit. A share, which only the lesson
+        debugging has, is no limit here: its loop takes care of it.
         """
         batches = getattr(self.config, f"limit_{stage}_batches", None)
-        return batches and batches * self.config.batch_size
+        return batches * self.config.batch_size if isinstance(batches, int) else None
 
-    def first(self, stage: str, dataset: ImageDataset) -> range:
-        """Return the indices of the images that the limit leaves."""
-        return range(len(dataset))[: self.limit(stage)]
+    def first(self, stage: str, dataset: ImageDataset) -> Any:
+        """Return the range of the images that the limit leaves all processes.
+
+        Not declared as one: a DistributedSampler takes a range, but says otherwise.
+        """
+        limit = self.limit(stage)
+        return range(len(dataset))[: limit and limit * self.config.world_size]
 
     def dataloader(
         self, dataset: Dataset[Batch], sampler: Iterable[int]
@@ -196,7 +205,7 @@ class MNISTData:
             num_workers=self.config.num_workers,
             collate_fn=identity_collate,
             worker_init_fn=leave_signals_to_the_parent,
-            # Without a generator of its own, a loader draws a number from the global
-            # one whenever it is iterated, and moves everything random after it.
+            # Without its own generator, a loader draws a number from the global one
+            # each time it is iterated, and changes all random numbers after that.
             generator=torch.Generator().manual_seed(self.config.seed),
         )

@@ -5,14 +5,15 @@ from torch.nn import functional as F
 
 
 class AutoEncoder(nn.Module):
-    """Squeeze a digit of 28 x 28 pixels into a few numbers, and draw it from them.
+    """Encode a digit of 28 x 28 pixels as a few numbers, and decode it from them.
 
     The state-dict keys, `encoder.0.weight` to `decoder.2.bias`, are those of
-    LitAutoEncoder in the Lightning documentation, so the weights load there, strict.
+    LitAutoEncoder in the Lightning documentation, so the weights load there with
+    strict=True.
 
     Args:
         hidden_dim: width of the hidden layers, at least 1.
-        latent_dim: how many numbers describe a digit, at least 1.
+        latent_dim: number of values that describe a digit, at least 1.
     """
 
     def __init__(self, hidden_dim: int = 64, latent_dim: int = 3) -> None:

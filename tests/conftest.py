@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, and small runs of both halves."""
+"""Fixtures of all tests: a clean environment, and the options of a small run."""
 
 import logging
 import os

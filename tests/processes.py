@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 forkserver: Any = get_context("forkserver")
-forkserver.set_forkserver_preload(["compare.bench.warm"])
+forkserver.set_forkserver_preload(["tests.warm"])
 
 
 def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""What hangs fails."""
+"""Fail a test that hangs."""
 
 import signal
 from collections.abc import Iterator

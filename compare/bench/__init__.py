@@ -1,1 +1,1 @@
-"""Timings, and what several processes cost."""
+"""Timings: one step of both halves beside the arithmetic alone, and what else costs."""

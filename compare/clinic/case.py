@@ -1,4 +1,4 @@
-"""What a case of the clinic is, and how it is run."""
+"""A case of the clinic, and the runs that it makes."""
 
 from __future__ import annotations
 

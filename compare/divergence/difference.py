@@ -16,7 +16,7 @@ Batches = tuple[list[Evaluation], list[Evaluation]]
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two runs differ, and in what.
+    """The place at which two runs differ, and the quantity.
 
     Steps are counted from 0. An evaluation belongs to the step before it: to -1 when
     there is none. quantity is one of batch, mode, loss, gradient, learning rate,

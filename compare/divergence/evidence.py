@@ -1,4 +1,4 @@
-"""What the rules in `compare.divergence.causes` ask about two runs that differ."""
+"""The facts about two runs that the rules in `compare.divergence.causes` use."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from compare.trace.run import Step
 
 @dataclass(frozen=True)
 class Size:
-    """How far a number is apart at a step."""
+    """The distance of a number between two runs at a step."""
 
     step: int
     a: float

@@ -1,4 +1,4 @@
-"""What is worth a word about two runs, but is no difference between them."""
+"""Remarks on two runs about things that are no difference between them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
                     "what": finding.cause.what,
                     "because": finding.because,
                     "confirm": finding.cause.confirm,
-                    "see": finding.cause.see,
+                    "lesson": finding.cause.lesson,
                 }
                 for finding in findings(comparison)
             ],
@@ -131,7 +131,7 @@ def _reasons(found: list[Finding]) -> str:
         lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
         lines.append(_fill(f"   Seen: {finding.because}."))
         lines.append(_fill(f"   To confirm: {cause.confirm}"))
-        lines.append(_fill(f"   See {cause.see}."))
+        lines.append(_fill(f"   See the lesson {cause.lesson}."))
     return "\n".join(lines)
 
 

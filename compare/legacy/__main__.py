@@ -14,16 +14,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from compare.bench.readme import write_part
 from compare.legacy.blocks import SUFFIXES
-from compare.legacy.rules import EFFECTS, Finding, ignored_table
+from compare.legacy.rules import EFFECTS, Finding, UnusableFileError
 from compare.legacy.search import search
-from shared.runtime.errors import UsageError
-from shared.runtime.signals import exit_on_signals
 
 SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 HEADINGS = {
-    "ignored": "Ignored without a word",
+    "ignored": "Ignored silently",
     "warns": "Warns",
     "raises": "Raises an error",
 }
@@ -33,17 +30,13 @@ def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m compare.legacy",
-        description="Find what Lightning has removed, renamed or ignores without a word"
+        description="Find what Lightning has removed, renamed or ignores silently"
         " in Python files, notebooks and the code blocks of Markdown files. Nothing of"
         " them is run.",
     )
     parser.add_argument("paths", nargs="*", metavar="FILE|FOLDER", type=Path)
     parser.add_argument("--json", action="store_true", help="print a list of objects")
-    parser.add_argument("--readme", action="store_true", help="renew README.md's table")
     options = parser.parse_args(argv)
-    if options.readme:
-        write_part("legacy", ignored_table())
-        return 0
     if not options.paths:
         parser.error("name a file or a folder")
     findings: list[Finding] = []
@@ -51,10 +44,8 @@ def main(argv: list[str]) -> int:
     for path in files(options.paths):
         try:
             findings += search(path)
-        except (UsageError, OSError) as error:
-            why = (
-                error if isinstance(error, UsageError) else f"{path}: {error.strerror}"
-            )
+        except (UnusableFileError, OSError) as error:
+            why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
             print(f"error: {why}", file=sys.stderr)
             unusable = True
     findings.sort(key=lambda f: EFFECTS.index(f.effect))
@@ -89,7 +80,7 @@ def files(paths: list[Path]) -> Iterator[Path]:
 
 
 def show(findings: list[Finding]) -> None:
-    """Print findings for people, what is ignored without a word first."""
+    """Print findings for people, what is ignored silently first."""
     for effect in EFFECTS:
         group = [finding for finding in findings if finding.effect == effect]
         if group:
@@ -101,6 +92,6 @@ def show(findings: list[Finding]) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_signals()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it quietly
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # into `head`, for instance
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.runtime.errors import UsageError
+from compare.legacy.rules import UnusableFileError
 
 MAX_BYTES = 10_000_000
 MAX_CODE = 1_000_000  # a syntax tree takes some hundred times the memory
@@ -38,19 +38,23 @@ def read_blocks(path: Path) -> tuple[list[Block], bool]:
     """Return the Python of a file, and whether the file is about Lightning.
 
     Raises:
-        UsageError: the file is no text, too large, or no notebook.
+        UnusableFileError: the file is no text, too large, or no notebook.
         OSError: it cannot be read.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise UsageError(f"{path}: more than {MAX_BYTES // 1_000_000} MB, not read")
+        raise UnusableFileError(
+            f"{path}: more than {MAX_BYTES // 1_000_000} MB, not read"
+        )
     data = path.read_bytes()
     if b"\0" in data:
-        raise UsageError(f"{path}: a binary file, not read")
+        raise UnusableFileError(f"{path}: a binary file, not read")
     try:
         encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         text = data.decode(encoding if path.suffix == ".py" else "utf-8-sig")
     except (SyntaxError, UnicodeDecodeError, LookupError):
-        raise UsageError(f"{path}: a binary file, or not UTF-8: not read") from None
+        raise UnusableFileError(
+            f"{path}: a binary file, or not UTF-8: not read"
+        ) from None
     text = re.sub(r"\r\n?", "\n", text)
     lines = text.split("\n")
     if path.suffix.lower() == ".ipynb":
@@ -60,7 +64,7 @@ def read_blocks(path: Path) -> tuple[list[Block], bool]:
     else:
         blocks = [Block(lines, list(range(1, len(lines) + 1)))]
     if sum(len(line) + 1 for block in blocks for line in block.lines) > MAX_CODE:
-        raise UsageError(f"{path}: more than {MAX_CODE // 1_000_000} MB of code")
+        raise UnusableFileError(f"{path}: more than {MAX_CODE // 1_000_000} MB of code")
     return blocks, bool(LIGHTNING.search(text))
 
 
@@ -108,7 +112,7 @@ def cells(path: Path, text: str) -> Iterator[Block]:
         sources = [cell.get("source", cell.get("input", "")) for cell in found]
         kinds = [cell["cell_type"] for cell in found]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f"{path}: not a notebook, not read") from None
+        raise UnusableFileError(f"{path}: not a notebook, not read") from None
     strings = Strings(text)
     for kind, source in zip(kinds, sources, strict=True):
         parts = [source] if isinstance(source, str) else list(map(str, source))

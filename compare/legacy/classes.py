@@ -1,4 +1,4 @@
-"""Which classes are Lightning's, where their bases do not say so."""
+"""Find the classes that are Lightning's although their bases do not say so."""
 
 import ast
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What the names in a piece of code stand for, as far as Lightning is concerned."""
+"""Resolve the names in a piece of code, as far as they mean parts of Lightning."""
 
 import ast
 import re

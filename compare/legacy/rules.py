@@ -21,6 +21,10 @@ FOUND = {
 }
 
 
+class UnusableFileError(Exception):
+    """A file cannot be searched; the message says which and why."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One line of the table.
@@ -86,7 +90,7 @@ RULES = read_rules()
 
 
 def ignored_table() -> str:
-    """Return the README's table: what is ignored without a word, newest first."""
+    """Return the table of what is ignored silently, newest first."""
     rows: dict[str, list[str]] = {}
     for rule in (rule for rules in RULES.values() for rule in rules.values()):
         if rule.effect == "ignored" and rule.since:
@@ -98,7 +102,7 @@ def ignored_table() -> str:
                 found = f"`{name}`" + " of a data module" * ("Data" in owner)
             rows.setdefault(rule.since, []).append(found)
     versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
-    lines = ["| since | ignored without a word |", "|---|---|"]
+    lines = ["| since | silently ignored |", "|---|---|"]
     for version in versions:
         lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
     return "\n".join(lines)

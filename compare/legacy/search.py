@@ -8,8 +8,7 @@ from compare.legacy.blocks import SUFFIXES, Block, read_blocks
 from compare.legacy.classes import Function
 from compare.legacy.finder import Finder
 from compare.legacy.parse import parse
-from compare.legacy.rules import Finding
-from shared.runtime.errors import UsageError
+from compare.legacy.rules import Finding, UnusableFileError
 
 # At the end of a line: nothing is reported of it, or of the class that it begins.
 ON_PURPOSE = "# legacy: on purpose"
@@ -19,12 +18,13 @@ def search(path: Path) -> list[Finding]:
     """Return what is found in a file, in the order of its lines.
 
     Raises:
-        UsageError: the file is of another kind, binary, too large, nested too deeply.
+        UnusableFileError: the file is of another kind, binary, too large or nested too
+            deeply.
         OSError: it cannot be read.
     """
     if path.suffix.lower() not in SUFFIXES:
         known = " ".join(sorted(SUFFIXES))
-        raise UsageError(f"{path}: not one of {known}")
+        raise UnusableFileError(f"{path}: not one of {known}")
     blocks, mentions_lightning = read_blocks(path)
     findings, parsed = [], []
     for block in blocks:
@@ -40,7 +40,9 @@ def search(path: Path) -> list[Finding]:
         try:
             findings += in_trees(str(path), parsed)
         except RecursionError:
-            raise UsageError(f"{path}: nested too deeply, not searched") from None
+            raise UnusableFileError(
+                f"{path}: nested too deeply, not searched"
+            ) from None
     return sorted(findings, key=lambda finding: finding.line)
 
 

@@ -12,12 +12,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 from tabulate import tabulate
 
 from compare.parity.results import read_results
 from compare.parity.table import compare_results
-from shared.options.train import Config
 from shared.runtime.command import (
     config_class,
     parse_config,
@@ -25,7 +25,7 @@ from shared.runtime.command import (
     user_errors,
 )
 from shared.runtime.errors import UsageError
-from shared.runtime.run_dir import new_run_dir
+from shared.runtime.run_dir import new_run_dir, run_dirs
 from shared.runtime.signals import exit_on_signals
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +38,21 @@ def main() -> None:
     with user_errors():
         lesson, arguments = split(sys.argv[1:])
         main_of_plain = importlib.import_module(f"plain_pytorch.{lesson}").main
-        program = f"python -m compare {lesson}"
-        config = parse_config(config_class(main_of_plain), program, __doc__, arguments)
-        config = config.for_comparison()
-        run_dir = new_run_dir(config.output_dir / lesson)
-        times = [run_half(half, lesson, config, run_dir / half) for half in HALVES]
-        rows = compare_results(*(read_results(run_dir / half) for half in HALVES))
+        if "config" in get_type_hints(main_of_plain):
+            program = f"python -m compare {lesson}"
+            options = config_class(main_of_plain)
+            config = parse_config(options, program, __doc__, arguments)
+            config = config.for_comparison()
+            run_dir = new_run_dir(config.output_dir / lesson)
+            folders, times = [run_dir / half for half in HALVES], []
+            for half, folder in zip(HALVES, folders, strict=True):
+                arguments = to_arguments(replace(config, run_dir=folder))
+                times.append(run_half(half, lesson, arguments, config.world_size))
+        else:  # the lesson parses its command line itself
+            run_dir = Path("output", lesson)
+            runs = [run_and_find(half, lesson, arguments) for half in HALVES]
+            times, folders = [run[0] for run in runs], [run[1] for run in runs]
+        rows = compare_results(*map(read_results, folders))
     table = [
         *(row[:-1] for row in rows),
         ("wall time, s", *(f"{seconds:.1f}" for seconds in times), ""),
@@ -74,16 +83,32 @@ def split(arguments: list[str]) -> tuple[str, list[str]]:
     return lesson, options
 
 
-def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> float:
+def run_and_find(half: str, lesson: str, arguments: list[str]) -> tuple[float, Path]:
+    """Run one half of a lesson that makes its folder by itself.
+
+    Returns:
+        its wall time in seconds, and its new folder, output/<lesson>/<half>/version_N.
+    """
+    parent = Path("output", lesson, half)
+    before = run_dirs(parent)
+    seconds = run_half(half, lesson, arguments)
+    new = [folder for folder in run_dirs(parent) if folder not in before]
+    if not new:  # it was asked for --help
+        sys.exit()
+    return seconds, new[-1]
+
+
+def run_half(
+    half: str, lesson: str, arguments: list[str], world_size: int = 1
+) -> float:
     """Run one half in a process of its own; return its wall time in seconds.
 
     A half that fails has printed why, and ends this process with its exit status.
     """
     launcher = ["-m"]
-    if half == "plain_pytorch" and config.world_size > 1:  # a Trainer does it itself
-        ranks = f"--nproc-per-node={config.world_size}"
+    if half == "plain_pytorch" and world_size > 1:  # a Trainer does it itself
+        ranks = f"--nproc-per-node={world_size}"
         launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
-    arguments = to_arguments(replace(config, run_dir=run_dir))
     print(f"--- {half}", flush=True)
     start = time.perf_counter()
     process = subprocess.Popen(

@@ -1,5 +1,6 @@
-"""What a run has left in its folder, as tensors that can be compared."""
+"""Read the files of a finished run as tensors that can be compared."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from shared.checkpoints.whole_files import read_checkpoint
 def read_results(run_dir: Path) -> dict[str, Tensor]:
     """Return the numbers that a finished run has left, by name.
 
-    For every TensorBoard tag a table, (points, 2) of float64, of steps and values; and
-    what `read_training` or, of a run that trains nothing, `read_evaluation` returns.
+    For every TensorBoard tag a table, (points, 2) of float64, of steps and values; the
+    pixels of every picture in TensorBoard, (height, width, 3) of uint8; and what
+    `read_training` or, of a run that trains nothing, `read_evaluation` returns.
 
     Raises:
         CheckpointError: a checkpoint is damaged.
     """
-    events = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
+    everything = {"scalars": 0, "images": 0}
+    events = EventAccumulator(str(run_dir), size_guidance=everything).Reload()
     curves = {
         tag: torch.tensor(
             [[event.step, event.value] for event in events.Scalars(tag)],
@@ -30,9 +33,16 @@ def read_results(run_dir: Path) -> dict[str, Tensor]:
         for tag in events.Tags()["scalars"]
         if tag != "epoch"  # Lightning adds it: the epoch of each step
     }
+    pictures = {
+        f"{tag}, step {event.step}": torch.from_numpy(
+            np.array(Image.open(io.BytesIO(event.encoded_image_string)))
+        )
+        for tag in events.Tags()["images"]
+        for event in events.Images(tag)
+    }
     evaluated = (run_dir / "embeddings.npz").exists()
     saved = read_evaluation(run_dir) if evaluated else read_training(run_dir)
-    return {**curves, **saved, **read_hooks(run_dir)}
+    return {**curves, **pictures, **saved, **read_texts(run_dir)}
 
 
 def read_evaluation(run_dir: Path) -> dict[str, Tensor]:
@@ -65,10 +75,12 @@ def read_training(run_dir: Path) -> dict[str, Tensor]:
     }
 
 
-def read_hooks(run_dir: Path) -> dict[str, Tensor]:
-    """Return the bytes of hooks.txt, which the lesson under_the_hood leaves."""
-    path = run_dir / "hooks.txt"
-    return {path.name: torch.tensor([*path.read_bytes()])} if path.exists() else {}
+def read_texts(run_dir: Path) -> dict[str, Tensor]:
+    """Return the bytes of what the lessons under_the_hood and loggers write as text."""
+    paths = [run_dir / "hooks.txt", run_dir / "csv" / "metrics.csv"]
+    return {
+        path.name: torch.tensor([*path.read_bytes()]) for path in paths if path.exists()
+    }
 
 
 def numbers(state: object) -> Iterator[Tensor]:

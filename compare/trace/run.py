@@ -20,7 +20,7 @@ class UnusableTraceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a forward was given: one entry for each tensor."""
+    """The tensors that a forward was given: one entry for each."""
 
     hash: tuple[str, ...]
     bag: tuple[int, ...]

@@ -25,7 +25,7 @@ CLASSES = {
         *("dog", "frog", "horse", "ship", "truck"),
     ),
 }
-"""What the labels, 0 to 9, of a data set mean."""
+"""Names of the labels 0 to 9, by data set."""
 
 
 class Images(NamedTuple):

@@ -1,7 +1,7 @@
-"""The files of the data sets: checked by digest, and fetched if need be.
+"""The files of the data sets: checked by digest, and downloaded if needed.
 
-They lie as torchvision lays them out, `<data_dir>/MNIST/raw/...`, so that a folder
-that torchvision filled serves here, and the other way round.
+The layout is torchvision's, `<data_dir>/MNIST/raw/...`, so that either can use the
+other's folder.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from filelock import FileLock
 from shared.runtime.errors import UserError
 
 NETWORK_TIMEOUT = 5.0
-"""Seconds to wait for a server that says nothing."""
+"""Seconds to wait for a server that does not answer."""
 
-# md5 of the extracted files. torchvision checks the archives that it downloads, but
-# of an extracted file only that it is there, whatever it holds.
+# md5 of the extracted files. torchvision checks the archives that it downloads; of an
+# extracted file it only checks that it exists.
 DIGESTS = {
     "mnist": {
         "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -49,10 +49,10 @@ DIGESTS = {
 
 
 def read_checked(path: Path, digest: str) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file, checked by its digest.
 
     Raises:
-        UserError: it is missing, cannot be read, or is not the file it should be.
+        UserError: the file is missing, cannot be read, or has another digest.
     """
     try:
         content = path.read_bytes()
@@ -66,7 +66,7 @@ def read_checked(path: Path, digest: str) -> bytes:
 
 
 def find_problems(name: str, data_dir: Path) -> dict[Path, UserError]:
-    """Return the files of a data set that are not there and whole, and why."""
+    """Return the missing or damaged files of a data set, each with its problem."""
     problems = {}
     for file, digest in DIGESTS[name].items():
         try:
@@ -77,14 +77,14 @@ def find_problems(name: str, data_dir: Path) -> dict[Path, UserError]:
 
 
 def fetch(name: str, data_dir: Path) -> None:
-    """Download a data set, unless it is there and whole.
+    """Download a data set, unless all of its files are there and whole.
 
-    However many processes call this at once, one downloads. The files come into a
-    temporary folder and are renamed into place once all are whole. A damaged file
-    that stood there is set aside under another name, and said on stdout.
+    When several processes call this at once, one of them downloads. The files go to a
+    temporary folder and are renamed into place when all of them are whole. A damaged
+    file is kept under another name, which is printed.
 
     Raises:
-        UserError: it cannot be had. What was on the disk is as it was.
+        UserError: the download failed. The files on the disk are unchanged.
     """
     problems = find_problems(name, data_dir)
     if not problems:
@@ -107,11 +107,11 @@ def fetch(name: str, data_dir: Path) -> None:
 
 
 def download(name: str, folder: Path) -> None:
-    """Let torchvision download a data set, and check what came.
+    """Let torchvision download a data set, and check the files.
 
     Raises:
-        OSError, RuntimeError, HTTPException: the network, or the disk.
-        UserError: a file came, but not the one that was published.
+        OSError, RuntimeError, HTTPException: the network or the disk failed.
+        UserError: a file is not the published one.
     """
     from torchvision import datasets  # takes 2 seconds: only where it is needed
 
@@ -121,7 +121,7 @@ def download(name: str, folder: Path) -> None:
         "cifar10": datasets.CIFAR10,
     }
     print(f"Downloading {name} ...")
-    # torchvision prints, too.
+    # torchvision prints as well.
     with network_timeout(), contextlib.redirect_stdout(io.StringIO()):
         classes[name](folder, download=True)
     for file, digest in DIGESTS[name].items():
@@ -130,7 +130,7 @@ def download(name: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def network_timeout() -> Iterator[None]:
-    """Give up a server that says nothing for NETWORK_TIMEOUT seconds."""
+    """Give up when a server does not answer for NETWORK_TIMEOUT seconds."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
@@ -140,7 +140,7 @@ def network_timeout() -> Iterator[None]:
 
 
 def put(new: Path, target: Path) -> None:
-    """Rename a file into its place; what stands there gets a name of its own."""
+    """Rename a file into its place; a file that is there is kept under another name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         aside = target.with_name(f"{target.name}.{time.time_ns()}.bad")

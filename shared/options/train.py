@@ -43,9 +43,9 @@ class Config:
     seed: int = 42
     """Start of every random number: the weights, and the order of the images."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto is cuda where there is a GPU, otherwise cpu."""
+    """Device to compute on; auto is cuda where there is a GPU, otherwise cpu."""
     num_workers: int = 0
-    """Processes that load images beside the main one; 0 loads in the main one."""
+    """Extra processes that load images; with 0 the main process loads them."""
     threads: int = 1
     """Threads of the CPU; another number can change the last bits."""
 
@@ -59,14 +59,14 @@ class Config:
 
     @property
     def use_cuda(self) -> bool:
-        """Whether this run computes on a GPU."""
+        """True if this run computes on a GPU."""
         if self.accelerator == "auto":
             return torch.cuda.is_available()
         return self.accelerator == "cuda"
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return 1
 
     def make_run_dir(self, parent: Path) -> Path:
@@ -87,13 +87,13 @@ class TrainConfig(Config):
     """The options of every training."""
 
     max_epochs: int = 3
-    """How many times to go through the training images."""
+    """Number of passes through the training images."""
     learning_rate: float = 1e-3
     """Learning rate of the optimizer."""
     hidden_dim: int = 64
     """Width of the model's hidden layers."""
     latent_dim: int = 3
-    """How many numbers the model has to describe an image."""
+    """Number of values with which the model describes an image."""
     limit_train_batches: int | None = None
     """Train on this many batches per epoch instead of all."""
     limit_val_batches: int | None = None
@@ -101,8 +101,12 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("max_epochs", "hidden_dim", "latent_dim")
-        limits = ("limit_train_batches", "limit_val_batches")
-        check_range(self, (*counts, *limits), at_least=1)
+        check_range(self, ("max_epochs", "hidden_dim", "latent_dim"), at_least=1)
+        self.check_limits()
         if not 0 < self.learning_rate < inf:
             raise UsageError("--learning-rate must be above 0 and finite")
+
+    def check_limits(self) -> None:
+        """Check the limits, which are shares as well in the lesson debugging."""
+        limits = ("limit_train_batches", "limit_val_batches")
+        check_range(self, limits, at_least=1)

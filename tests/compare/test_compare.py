@@ -53,13 +53,6 @@ def test_usage_errors_are_one_line(arguments: list[str]) -> None:
     assert stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_usage_errors_of_the_lesson_cli_name_its_keys() -> None:
-    status, _, stderr = run("compare", "cli", "fit", "--trainer.accelerator=cuda")
-    assert status == 2
-    assert stderr.startswith("error: --trainer.accelerator cuda: ")
-
-
 def test_ctrl_c_reaches_the_half_that_runs(small: TrainConfig) -> None:
     arguments = replace(small, max_epochs=100_000).to_arguments()
     process = start("compare", *arguments)

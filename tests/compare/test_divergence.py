@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compare.divergence.causes import CAUSES
 from compare.divergence.command import main
 from compare.divergence.difference import compare_runs
 from compare.divergence.remarks import remarks
 from compare.divergence.report import as_text, findings
 from compare.trace.command import trace, trace_to
 from compare.trace.run import Run
+from tests.processes import ROOT
 
 
 def train(
@@ -279,3 +281,8 @@ def test_a_hundred_thousand_steps_fit(tmp_path: Path) -> None:
     steps = [line for line in lines if '"kind":"step"' in line]
     assert len(steps) == 50
     assert max(map(len, steps)) < 1000
+
+
+def test_every_cause_refers_to_a_lesson() -> None:
+    lessons = {path.stem for path in (ROOT / "plain_pytorch").glob("[!_]*.py")}
+    assert {cause.lesson for cause in CAUSES} <= lessons

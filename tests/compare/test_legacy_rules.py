@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from compare.legacy.finder import class_name
 from compare.legacy.rules import EFFECTS, HOOKS, RULES, Rule
 from compare.legacy.search import search
-from lightning.under_the_hood import OLD_HOOKS, SAID_ALOUD, hook_names
+from shared.runtime.hooks import hook_names
 from tests.compare.legacy_examples import ALL_RULES, IMPORTS, examples
 
 
@@ -361,12 +361,6 @@ def test_the_slips_that_are_ignored(recwarn: pytest.WarningsRecorder) -> None:
 def test_the_hooks_are_those_of_lightning() -> None:
     for owner, names in HOOKS.items():
         assert set(names) == hook_names(getattr(pl, owner)), owner
-
-
-def test_the_lesson_and_the_table_agree() -> None:
-    known = {old.split(".")[1]: r.effect for old, r in RULES["hook"].items()}
-    assert {known[name] for name in OLD_HOOKS} == {"ignored"}
-    assert {known[name] for name in SAID_ALOUD} == {"raises"}
 
 
 def test_names_of_classes() -> None:

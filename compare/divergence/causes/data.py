@@ -7,7 +7,7 @@ from compare.divergence.causes.rule import cause
 from compare.divergence.evidence import Evidence
 
 
-@cause("batch", lesson="optimization")
+@cause("batch", lesson="accumulation")
 def accumulation_window(e: Evidence) -> str | None:
     """The runs accumulate over different numbers of batches before a step.
 

@@ -84,7 +84,7 @@ def batchnorm_statistics(e: Evidence) -> str | None:
     return None
 
 
-@cause("evaluation", lesson="callbacks")
+@cause("evaluation", lesson="averaging")
 def evaluated_other_weights(e: Evidence) -> str | None:
     """One run evaluates other weights: averaged ones (EMA, SWA), or a best checkpoint.
 
@@ -105,7 +105,7 @@ def crashed(e: Evidence) -> str | None:
     return "; ".join(shorter.remarks)
 
 
-@cause("length", lesson="debugging")
+@cause("length", lesson="early_stopping")
 def stopped_earlier(e: Evidence) -> str | None:
     """One run is told to stop earlier, or a second fit did nothing.
 
@@ -116,7 +116,7 @@ def stopped_earlier(e: Evidence) -> str | None:
     return f"all {min(one, other)} common steps are the same"
 
 
-@cause("optimizer", lesson="optimization")
+@cause("optimizer", lesson="two_optimizers")
 def extra_optimizer(e: Evidence) -> str | None:
     """One run steps an optimizer that the other does not have, or in another order.
 

@@ -56,7 +56,7 @@ def weights_not_loaded(e: Evidence) -> str | None:
     """Only one run starts from loaded weights.
 
     Print what load_state_dict returns. With strict=False a prefix such as `model.` in
-    the file's names makes it load nothing, without a word.
+    the file's names silently makes it load nothing.
     """
     if e.step == 0 and not e.same_initial_weights and e.same_random:
         return "the weights differ before step 0, although the generators stand alike"
@@ -75,7 +75,7 @@ def drawn_before_model(e: Evidence) -> str | None:
     return None
 
 
-@cause("loss", lesson="optimization")
+@cause("loss", lesson="accumulation")
 def loss_not_divided(e: Evidence) -> str | None:
     """Only one run divides the loss by the number of accumulated batches.
 
@@ -120,7 +120,7 @@ def drawn_in_loop(e: Evidence) -> str | None:
     return None
 
 
-@cause("loss", lesson="callbacks")
+@cause("loss", lesson="averaging")
 def weights_changed_outside(e: Evidence) -> str | None:
     """The weights or buffers were changed between two steps, not by the optimizer.
 

@@ -1,10 +1,9 @@
-"""How a cause is written down: one small function on the evidence."""
+"""The form of a cause: one small function on the evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from compare.divergence.evidence import Evidence
 
@@ -21,14 +20,6 @@ class Cause:
     confirm: str
     lesson: str
     rule: Rule
-
-    @property
-    def see(self) -> str:
-        """Return where this is explained."""
-        root = Path(__file__).parents[3]
-        if (root / "plain_pytorch" / f"{self.lesson}.py").exists():
-            return f"the lesson {self.lesson}"
-        return 'README, "Why two runs can differ"'
 
 
 @dataclass(frozen=True)

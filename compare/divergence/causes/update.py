@@ -61,7 +61,7 @@ def clipped_before_unscaling(e: Evidence) -> str | None:
     return None
 
 
-@cause("gradient", lesson="optimization")
+@cause("gradient", lesson="clipping")
 def clipped_by_norm(e: Evidence) -> str | None:
     """Only one run clips the gradient by its norm, or they clip at different norms.
 
@@ -102,7 +102,7 @@ def gradient_factor(e: Evidence) -> str | None:
     return None
 
 
-@cause("gradient", lesson="optimization")
+@cause("gradient", lesson="clipping")
 def gradient_changed(e: Evidence) -> str | None:
     """Something changes the gradient between backward and step: clipping by value, say.
 
@@ -112,7 +112,7 @@ def gradient_changed(e: Evidence) -> str | None:
     return "the losses are the same up to here" if e.pair else None
 
 
-@cause("learning rate", lesson="callbacks")
+@cause("learning rate", lesson="schedule")
 def scheduler_too_early(e: Evidence) -> str | None:
     """One run steps its scheduler before the optimizer, and skips the first value.
 
@@ -137,7 +137,7 @@ def other_learning_rate(e: Evidence) -> str | None:
     return None
 
 
-@cause("learning rate", lesson="callbacks")
+@cause("learning rate", lesson="schedule")
 def scheduler_not_stepped(e: Evidence) -> str | None:
     """One run never steps its scheduler.
 
@@ -150,7 +150,7 @@ def scheduler_not_stepped(e: Evidence) -> str | None:
     return None
 
 
-@cause("learning rate", lesson="callbacks")
+@cause("learning rate", lesson="schedule")
 def scheduler_interval(e: Evidence) -> str | None:
     """One run steps its scheduler after each step, the other after each epoch.
 
@@ -166,7 +166,7 @@ def scheduler_interval(e: Evidence) -> str | None:
     return None
 
 
-@cause("learning rate", lesson="callbacks")
+@cause("learning rate", lesson="schedule")
 def other_schedule(e: Evidence) -> str | None:
     """The schedules differ in their options.
 
@@ -175,7 +175,7 @@ def other_schedule(e: Evidence) -> str | None:
     return f"the learning rates were the same up to step {e.step - 1}"
 
 
-@cause("weights", lesson="optimization")
+@cause("weights", lesson="train")
 def optimizer_class(e: Evidence) -> str | None:
     """The optimizers are of different kinds.
 
@@ -201,7 +201,7 @@ def optimizer_state_lost(e: Evidence) -> str | None:
     return None
 
 
-@cause("weights", lesson="optimization")
+@cause("weights", lesson="train")
 def weight_decay(e: Evidence) -> str | None:
     """The weight decay differs.
 
@@ -210,7 +210,7 @@ def weight_decay(e: Evidence) -> str | None:
     return _option(e, ("weight_decay",))
 
 
-@cause("weights", lesson="optimization")
+@cause("weights", lesson="train")
 def optimizer_options(e: Evidence) -> str | None:
     """The optimizers have different options.
 
@@ -221,7 +221,7 @@ def optimizer_options(e: Evidence) -> str | None:
     return _option(e, tuple(every))
 
 
-@cause("weights", lesson="optimization")
+@cause("weights", lesson="hooks")
 def update_changed(e: Evidence) -> str | None:
     """The weights are changed around the step: clamped, tied, or from another state.
 

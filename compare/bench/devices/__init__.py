@@ -1,1 +1,0 @@
-"""What training with several processes changes in the numbers."""

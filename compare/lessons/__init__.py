@@ -1,0 +1,1 @@
+"""The lessons: a page of text for each, what each costs, and a picture of the first."""

@@ -1,0 +1,100 @@
+"""Draw both `fit` functions of `train` side by side, aligned anchor by anchor.
+
+    python -m compare.lessons.picture
+
+renews compare/lessons/train.svg, which the README shows.
+"""
+
+import re
+from html import escape
+from itertools import zip_longest
+from pathlib import Path
+from textwrap import dedent
+
+from pygments import lex
+from pygments.lexers.python import PythonLexer
+from pygments.styles import get_style_by_name
+
+ROOT = Path(__file__).parents[2]
+PICTURE = Path(__file__).with_name("train.svg")
+HALVES = ("plain_pytorch", "lightning")
+ANCHOR = re.compile(r"# [A-Z]\w*[.:]")
+LINE_HEIGHT, COLUMN_WIDTH, MARGIN = 18, 650, 16
+
+
+def sections(source: str) -> dict[str, list[str]]:
+    """Return the lines of `fit` by the anchor above them; "" is what comes first."""
+    body = source[source.index("def fit(") : source.index("\n\n\n# 3.")]
+    found: dict[str, list[str]] = {"": []}
+    for line in dedent(body).splitlines():
+        if ANCHOR.match(line.strip()):
+            found[line.strip()] = []
+        found[[*found][-1]].append(line)
+    return found
+
+
+def aligned(left: str, right: str) -> list[tuple[str, str]]:
+    """Return the lines of two sources in pairs, with equal anchors side by side.
+
+    Raises:
+        ValueError: the anchors of the two are not the same.
+    """
+    both = sections(left), sections(right)
+    if [*both[0]] != [*both[1]]:
+        raise ValueError(f"anchors differ: {[*both[0]]} and {[*both[1]]}")
+    return [
+        pair
+        for anchor in both[0]
+        for pair in zip_longest(both[0][anchor], both[1][anchor], fillvalue="")
+    ]
+
+
+def spans(line: str) -> str:
+    """Return a line of Python as SVG text with colors."""
+    style = get_style_by_name("default")
+    return "".join(
+        f'<tspan fill="#{style.style_for_token(kind)["color"] or "24292f"}">'
+        f"{escape(text)}</tspan>"
+        for kind, text in lex(line, PythonLexer(stripnl=False, ensurenl=False))
+    )
+
+
+def draw(rows: list[tuple[str, str]]) -> str:
+    """Return an SVG picture of two columns of code."""
+    width = 2 * COLUMN_WIDTH + 3 * MARGIN
+    height = (len(rows) + 2) * LINE_HEIGHT + MARGIN
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        ' font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+    ]
+    for column, half in enumerate(HALVES):
+        x = MARGIN + column * (COLUMN_WIDTH + MARGIN)
+        parts.append(
+            f'<text x="{x}" y="{LINE_HEIGHT}" font-weight="bold">{half}/train.py</text>'
+        )
+        for number, row in enumerate(rows):
+            if not row[column].strip():
+                continue
+            y = (number + 2.5) * LINE_HEIGHT
+            if ANCHOR.match(row[column].strip()):
+                parts.append(
+                    f'<rect x="{x - 4}" y="{y - 13}" width="{COLUMN_WIDTH}"'
+                    f' height="{LINE_HEIGHT}" fill="#eef4ff"/>'
+                )
+            parts.append(
+                f'<text x="{x}" y="{y}" xml:space="preserve">'
+                f"{spans(row[column])}</text>"
+            )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def picture() -> str:
+    """Return the picture of the `train` pair as it is now."""
+    sources = ((ROOT / half / "train.py").read_text() for half in HALVES)
+    return draw(aligned(*sources))
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(picture())
+    print(PICTURE)

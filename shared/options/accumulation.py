@@ -1,0 +1,18 @@
+"""The options of the lesson `accumulation`."""
+
+from dataclasses import dataclass
+
+from shared.options.checks import check_range
+from shared.options.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class AccumulateConfig(TrainConfig):
+    """The options of a training that takes one step for several batches."""
+
+    accumulate_grad_batches: int = 4
+    """Batches whose gradients are added up before each step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, ("accumulate_grad_batches",), at_least=1)

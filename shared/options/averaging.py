@@ -1,0 +1,25 @@
+"""The options of the lesson `averaging`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.options.checks import check_range
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class AveragingConfig(TrainConfig):
+    """A training that validates and saves an average of its weights."""
+
+    weight_averaging: Literal["ema", "mean"] = "ema"
+    """ema is the exponential moving average over all steps, mean the plain mean of the
+    weights at the end of every epoch."""
+    decay: float = 0.99
+    """Share of the exponential moving average that stays in every step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, ("decay",), at_least=0, at_most=1)
+        if self.weight_averaging == "mean" and self.decay != AveragingConfig.decay:
+            raise UsageError("--decay is for --weight-averaging ema only")

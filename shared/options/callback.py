@@ -1,0 +1,18 @@
+"""The options of the lesson `callback`."""
+
+from dataclasses import dataclass
+
+from shared.options.checks import check_range
+from shared.options.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class CallbackConfig(TrainConfig):
+    """A training that draws pictures on the way."""
+
+    every_n_epochs: int = 1
+    """Epochs from one picture of reconstructions to the next."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, ("every_n_epochs",), at_least=1)

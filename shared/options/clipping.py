@@ -1,0 +1,23 @@
+"""The options of the lesson `clipping`."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ClippingConfig(TrainConfig):
+    """The options of a training with a limit for the gradient."""
+
+    gradient_clip_val: float = 0.1
+    """Limit of the gradient; what is above is reduced to it before the step."""
+    gradient_clip_algorithm: Literal["norm", "value"] = "norm"
+    """What to limit: the norm of all gradients together, or each number alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.gradient_clip_val < inf:
+            raise UsageError("--gradient-clip-val must be above 0 and finite")

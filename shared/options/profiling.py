@@ -1,0 +1,14 @@
+"""The options of the lesson `profiling`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.options.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class ProfilingConfig(TrainConfig):
+    """A training that says what takes the time."""
+
+    profiler: Literal["simple", "pytorch"] = "simple"
+    """simple prints the seconds of each part; pytorch writes a trace for Chrome."""
