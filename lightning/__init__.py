@@ -15,6 +15,7 @@ for message in (
     ".*does not have many workers",
     ".*smaller than the logging interval",
     "Checkpoint directory .* exists and is not empty",  # true of every resumed run
+    "You're resuming from a checkpoint that ended before the epoch",  # exactly there
     "The dirpath has changed",  # a new run in a new folder
     "GPU available but not used",
     ".*Profiler clears events at the end of each cycle",

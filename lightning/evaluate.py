@@ -1,98 +1,96 @@
-"""Test a trained autoencoder, predict and look, with a LightningModule and a Trainer.
+"""No variant of train: test what was trained, predict and draw, with a Trainer.
 
-    python -m lightning.evaluate --ckpt-path best.ckpt
-
-`make diff LESSON=evaluate` shows this file beside plain_pytorch/evaluate.py, which does
-the same. Either half takes a checkpoint of either half.
+python -m lightning.evaluate --image my_digit.jpg
 """
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+from torchvision.utils import save_image
 
-from lightning.train import LitAutoEncoder, LitMNIST
 from shared.checkpoints.trained import newest_best, read_model
-from shared.data import Batch
+from shared.data import Batch, MNISTData
+from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.options.train import LOG_EVERY_N_STEPS
 from shared.pictures.picture_file import read_image
-from shared.pictures.predictions import (
-    Predictions,
-    join,
-    write_own_image,
-    write_predictions,
-)
-from shared.runtime.command import report_evaluation, run
+from shared.pictures.pictures import draw_embeddings, draw_pairs, join
+from shared.runtime.command import run
 
 
-# 1. What to compute: the embedding and the reconstruction of every image of a batch.
-class LitPredictor(LitAutoEncoder):
-    """The trained model, and what to do with a batch of a prediction."""
+# 1. The model: its loss on a batch, and what it makes of one.
+class Model(AutoEncoder, pl.LightningModule):
+    """The shared model, and how it is used."""
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        self.log("test_loss", loss)
+        return loss
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, ...]:
         images, labels = batch
         embeddings = self(images)
         reconstructions = self.decoder(embeddings).view_as(images)
-        return Predictions(images, labels, embeddings, reconstructions)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.trained_steps = checkpoint["global_step"]
-
-    def on_test_epoch_end(self) -> None:
-        # [log] A Trainer that has trained nothing logs at step 0, unless it finds this.
-        self.log("step", float(self.trained_steps))
+        return images, labels, embeddings, reconstructions
 
 
-# 2. How to load: a model of the size that the checkpoint says, with its weights.
-# Nothing to write: load_from_checkpoint calls the class with the hyper-parameters that
-# save_hyperparameters has stored [hparams], and gives it the weights [weights].
+class Data(MNISTData, pl.LightningDataModule):
+    """The shared data, which already has the hooks of a LightningDataModule."""
 
 
-# 3. How to evaluate: the test loss, then a prediction for every test image, in order.
-def make_trainer(config: EvaluateConfig, run_dir: Path) -> pl.Trainer:
-    """Return a Trainer, which has the loops."""
-    # Unasked, it calls prepare_data [download] and eval() [mode], computes without
-    # gradients [no_grad], and moves what predict_step returns back [device].
-    return pl.Trainer(
-        accelerator="cuda" if config.use_cuda else "cpu",  # [device]
-        devices=1,
-        deterministic=config.use_cuda,  # [deterministic]
-        limit_test_batches=config.limit_test_batches,  # [limit]
-        limit_predict_batches=config.limit_predict_batches,
-        logger=TensorBoardLogger(
-            run_dir.parent, name="", version=run_dir.name, default_hp_metric=False
-        ),
-        enable_checkpointing=False,  # nothing is trained
-        callbacks=[TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS)],  # [progress]
-    )
+# 2. The loops: test all images, then predict them.
+# The Trainer calls eval and inference_mode, moves every batch to the device, and what
+# predict_step returns back to the CPU; self.log takes the mean, weighted by batch size.
 
 
-# 4. Do it.
+# 3. The run.
 def main(config: EvaluateConfig, run_dir: Path) -> None:
-    """Test a checkpoint, and write what its model makes of the test images."""
-    path = config.ckpt_path or newest_best(config.output_dir)
-    checkpoint = read_model(path)  # [verify] load_from_checkpoint checks no byte
-    image = read_image(config.image) if config.image else None
-    model = LitPredictor.load_from_checkpoint(
-        path, map_location="cpu", weights_only=True
+    """Test a checkpoint, and save what its model makes of the test images."""
+    # Checkpoint: of either half.
+    ckpt_path = config.ckpt_path or newest_best(config.output_dir)
+    read_model(ckpt_path)  # load_from_checkpoint loads damaged weights silently
+    model = Model.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    # Data.
+    data = Data(config)
+    own_image = read_image(config.image) if config.image else None
+    trainer = pl.Trainer(
+        # Device.
+        accelerator="cuda" if config.use_cuda else "cpu",
+        devices=1,
+        # Logging.
+        logger=TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False),
+        enable_checkpointing=False,
+        callbacks=[TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS)],
     )
-    data = LitMNIST(config.with_dataset_of(checkpoint))
-    trainer = make_trainer(config, run_dir)
-    trainer.test(model, datamodule=data, verbose=False)  # [finite] see test_step
-    test_loss = trainer.callback_metrics["test_loss"].item()
-    step = checkpoint["global_step"]
-    predictions = join(trainer.predict(model, datamodule=data))
-    own = join(trainer.predict(model, image)) if image else None
-    trained_on = checkpoint.get("dataset", data.dataset_name)
-    with trainer.logger.experiment as writer:
-        write_predictions(predictions, run_dir, writer, step, data.dataset_name)
-        if own:
-            write_own_image(own, run_dir, writer, step, trained_on)
-    report_evaluation(run_dir, path, trained_on, data.dataset_name, test_loss)
+    # Testing.
+    (results,) = trainer.test(model, datamodule=data, verbose=False)
+    print(f"test loss of {ckpt_path}: {results['test_loss']:.6f}")
+    # Predicting.
+    predictions = trainer.predict(model, datamodule=data)
+    images, labels, embeddings, reconstructions = join(predictions)
+    np.savez(run_dir / "embeddings.npz", embeddings=embeddings, labels=labels)
+    # Pictures.
+    writer = trainer.logger.experiment
+    scatter = draw_embeddings(embeddings, labels)
+    scatter.savefig(run_dir / "embeddings.png")
+    writer.add_figure("embeddings", scatter)
+    grid = draw_pairs(images[:10], reconstructions[:10])
+    save_image(grid, run_dir / "reconstructions.png")
+    writer.add_image("reconstructions", grid)
+    # Image: your own.
+    if own_image:
+        predictions = trainer.predict(model, own_image)
+        image, _, embedding, reconstruction = join(predictions)
+        print("embedding of your image:", embedding.tolist())
+        grid = draw_pairs(image, reconstruction)
+        save_image(grid, run_dir / "image.png")
+        writer.add_image("image", grid)
 
 
 if __name__ == "__main__":
-    run("lightning", "evaluate", main)
+    run(main)

@@ -1,110 +1,117 @@
-"""Test a trained autoencoder, predict and look, with the loops written by hand.
+"""No variant of train: test what was trained, predict and draw, with loops by hand.
 
-    python -m plain_pytorch.evaluate --ckpt-path best.ckpt
-
-`make diff LESSON=evaluate` shows this file beside lightning/evaluate.py, which does the
-same. Either half takes a checkpoint of either half.
+python -m plain_pytorch.evaluate --image my_digit.jpg
 """
 
-import os
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
+from torchvision.utils import save_image
 from tqdm import tqdm
 
-from plain_pytorch.train import PlainAutoEncoder, evaluate
 from shared.checkpoints.trained import newest_best, read_model
-from shared.checkpoints.whole_files import load_weights
 from shared.data import Batch, MNISTData
+from shared.model import AutoEncoder
 from shared.options.evaluate import EvaluateConfig
 from shared.pictures.picture_file import read_image
-from shared.pictures.predictions import (
-    Predictions,
-    join,
-    write_own_image,
-    write_predictions,
-)
-from shared.runtime.command import report_evaluation, run
-from shared.runtime.errors import require_finite
+from shared.pictures.pictures import draw_embeddings, draw_pairs, join
+from shared.runtime.command import run
 
 
-# 1. What to compute: the embedding and the reconstruction of every image of a batch.
-class PlainPredictor(PlainAutoEncoder):
-    """The trained model, and what to do with a batch of a prediction."""
+# 1. The model: its loss on a batch, and what it makes of one.
+class Model(AutoEncoder):
+    """The shared model, and how it is used."""
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        loss = self.reconstruction_loss(images)
+        return loss
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, ...]:
         images, labels = batch
         embeddings = self(images)
         reconstructions = self.decoder(embeddings).view_as(images)
-        return Predictions(images, labels, embeddings, reconstructions)
+        return images, labels, embeddings, reconstructions
 
 
-# 2. How to load: a model of the size that the checkpoint says, with its weights.
-def load(checkpoint: dict[str, Any], path: Path) -> PlainPredictor:
-    """Return the model that a checkpoint holds."""
-    model = PlainPredictor(**checkpoint["hyper_parameters"])  # [hparams]
-    load_weights(model, checkpoint, path)  # [weights]
-    return model
+# 2. The loops: test all images, then predict them.
+@torch.inference_mode()
+def test(model: Model, loader: DataLoader[Batch], config: EvaluateConfig) -> float:
+    """Return the mean loss, weighted by batch size."""
+    model.eval()
+    loss_sum, num_images = torch.zeros(()), 0
+    for batch_idx, batch in enumerate(tqdm(loader, "Testing")):
+        if config.use_cuda:
+            batch = [tensor.cuda() for tensor in batch]
+        loss = model.test_step(batch, batch_idx)
+        loss_sum += loss.cpu() * len(batch[0])
+        num_images += len(batch[0])
+    return (loss_sum / num_images).item()
 
 
-# 3. How to evaluate: the test loss, then a prediction for every test image, in order.
-def test(model: PlainPredictor, data: MNISTData, config: EvaluateConfig) -> float:
-    """Return the mean loss on the test images."""
-    data.prepare_data()  # [download]
-    data.setup("test")
-    if config.use_cuda:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # [deterministic]
-        torch.use_deterministic_algorithms(True)
-        model.cuda()  # [device]
-    limit = config.limit_test_batches  # [limit]
-    return evaluate(model, model.test_step, data.test_dataloader(), limit)
-
-
-@torch.inference_mode()  # [no_grad]
+@torch.inference_mode()
 def predict(
-    model: PlainPredictor, loader: DataLoader[Batch], limit: int | None
-) -> Predictions:
-    """Return what the model makes of the first `limit` batches, or of all."""
-    model.eval()  # [mode]
-    on_gpu = next(model.parameters()).is_cuda
-    num_batches = min(limit, len(loader)) if limit else len(loader)  # [limit]
-    batches = tqdm(islice(loader, num_batches), total=num_batches)  # [progress]
+    model: Model, loader: DataLoader[Batch], config: EvaluateConfig
+) -> list[tuple[Tensor, ...]]:
+    """Return what the model makes of every batch, on the CPU."""
+    model.eval()
     predictions = []
-    for batch_idx, batch in enumerate(batches):
-        if on_gpu:
-            batch = [tensor.cuda() for tensor in batch]  # [device]
+    for batch_idx, batch in enumerate(tqdm(loader, "Predicting")):
+        if config.use_cuda:
+            batch = [tensor.cuda() for tensor in batch]
         prediction = model.predict_step(batch, batch_idx)
-        # Back to where there is room for all [device].
-        predictions.append(Predictions(*(tensor.cpu() for tensor in prediction)))
-    return join(predictions)
+        predictions.append(tuple(tensor.cpu() for tensor in prediction))
+    return predictions
 
 
-# 4. Do it.
+# 3. The run.
 def main(config: EvaluateConfig, run_dir: Path) -> None:
-    """Test a checkpoint, and write what its model makes of the test images."""
-    path = config.ckpt_path or newest_best(config.output_dir)
-    checkpoint = read_model(path)  # [verify]
-    image = read_image(config.image) if config.image else None
-    model = load(checkpoint, path)
-    data = MNISTData(config.with_dataset_of(checkpoint))
-    test_loss = test(model, data, config)
-    step = checkpoint["global_step"]
-    require_finite("test loss", test_loss, step)  # [finite]
-    loader = data.predict_dataloader()
-    predictions = predict(model, loader, config.limit_predict_batches)
-    own = predict(model, image, None) if image else None
-    trained_on = checkpoint.get("dataset", data.dataset_name)
-    with SummaryWriter(run_dir) as writer:
-        writer.add_scalar("test_loss", test_loss, step)  # [log]
-        write_predictions(predictions, run_dir, writer, step, data.dataset_name)
-        if own:
-            write_own_image(own, run_dir, writer, step, trained_on)
-    report_evaluation(run_dir, path, trained_on, data.dataset_name, test_loss)
+    """Test a checkpoint, and save what its model makes of the test images."""
+    # Checkpoint: of either half.
+    ckpt_path = config.ckpt_path or newest_best(config.output_dir)
+    checkpoint = read_model(ckpt_path)
+    sizes = checkpoint["hyper_parameters"]
+    model = Model(sizes["hidden_dim"], sizes["latent_dim"])
+    model.load_state_dict(checkpoint["state_dict"])
+    # Data.
+    data = MNISTData(config)
+    data.prepare_data()
+    data.setup("test")
+    own_image = read_image(config.image) if config.image else None
+    # Device.
+    if config.use_cuda:
+        model.cuda()
+    # Logging.
+    writer = SummaryWriter(run_dir)
+    # Testing.
+    test_loss = test(model, data.test_dataloader(), config)
+    writer.add_scalar("test_loss", test_loss, 0)
+    print(f"test loss of {ckpt_path}: {test_loss:.6f}")
+    # Predicting.
+    predictions = predict(model, data.predict_dataloader(), config)
+    images, labels, embeddings, reconstructions = join(predictions)
+    np.savez(run_dir / "embeddings.npz", embeddings=embeddings, labels=labels)
+    # Pictures.
+    scatter = draw_embeddings(embeddings, labels)
+    scatter.savefig(run_dir / "embeddings.png")
+    writer.add_figure("embeddings", scatter)
+    grid = draw_pairs(images[:10], reconstructions[:10])
+    save_image(grid, run_dir / "reconstructions.png")
+    writer.add_image("reconstructions", grid)
+    # Image: your own.
+    if own_image:
+        predictions = predict(model, own_image, config)
+        image, _, embedding, reconstruction = join(predictions)
+        print("embedding of your image:", embedding.tolist())
+        grid = draw_pairs(image, reconstruction)
+        save_image(grid, run_dir / "image.png")
+        writer.add_image("image", grid)
+    writer.close()
 
 
 if __name__ == "__main__":
-    run("plain_pytorch", "evaluate", main)
+    run(main)

@@ -64,17 +64,14 @@ def read_training(run_dir: Path) -> dict[str, Tensor]:
     """
     files = sorted((run_dir / "checkpoints").glob("*.ckpt"))
     saved = {path.name: read_checkpoint(path) for path in files}
-    if not saved:  # --no-checkpointing
-        return {}
-    last = saved.pop("last.ckpt")
-    kept = {
-        name: [best["state_dict"], best["epoch"], best["global_step"]]
-        for name, best in saved.items()
-    }
+    last = saved.pop("last.ckpt", None)
+    weights = last["state_dict"] if last else {}
+    states = {"optimizer": last["optimizer_states"]} if last else {}
+    for name, best in saved.items():
+        states[name] = [best["state_dict"], best["epoch"], best["global_step"]]
     return {
-        **last["state_dict"],
-        "optimizer": torch.cat([*numbers(last["optimizer_states"])]),
-        **{name: torch.cat([*numbers(state)]) for name, state in kept.items()},
+        **weights,
+        **{name: torch.cat([*numbers(state)]) for name, state in states.items()},
     }
 
 

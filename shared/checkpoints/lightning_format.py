@@ -47,17 +47,12 @@ def to_loops(position: Position) -> dict[str, Any]:
     zeroed = {"ready": step, "started": step, "completed": step}
     in_epoch = {"ready": batch, "completed": batch}
     zeroed_in_epoch = {"ready": batch, "started": batch, "completed": batch}
-    scheduled = {"ready": epoch, "completed": epoch}
     fit_loop = {
         "epoch_progress": {"total": epochs, "current": epochs},
         "epoch_loop.batch_progress": {
             "total": total,
             "current": batches,
             "is_last_batch": False,
-        },
-        "epoch_loop.scheduler_progress": {
-            "total": scheduled,
-            "current": {"ready": 0, "completed": 0},
         },
         "epoch_loop.automatic_optimization.optim_progress": {
             "optimizer": {

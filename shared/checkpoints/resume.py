@@ -1,27 +1,31 @@
-"""Where a resumed run goes on, and whether it is still the same run."""
+"""Go on with a run: from which file, in which folder, and if it is the same run."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from shared.checkpoints.lightning_format import from_loops
-from shared.checkpoints.rng import get_rng_states
 from shared.checkpoints.whole_files import (
     CheckpointError,
     check_weights,
     read_checkpoint,
 )
 from shared.data import MNISTData
-from shared.options.train import TrainConfig, option_name
+from shared.options.checks import option_name
+from shared.options.train import TrainConfig
+from shared.runtime.errors import UserError
 from shared.runtime.ranks import is_rank_0
 from shared.runtime.run_dir import new_run_dir, run_dirs
 
 LAST = Path("checkpoints", "last.ckpt")
-"""Where a run keeps the checkpoint to resume from."""
+"""The file in a run's folder from which the run goes on."""
 
 CHANGES_THE_RUN = (
     "seed",
@@ -33,31 +37,54 @@ CHANGES_THE_RUN = (
     "limit_val_batches",
     "save_top_k",
 )
-"""With another value of these options a resumed run would be another run."""
+"""With another value of these options, the resumed run would be another run."""
 
 CHANGES_THE_LAST_BITS = ("threads", "accelerator", "world_size")
-"""With another value of these a resumed run rounds otherwise from here on."""
+"""With another value of these, the resumed run rounds differently from here on."""
 
 NEEDED = (
     "loops",
     "callbacks",
     "optimizer_states",
-    "lr_schedulers",
     "rng_states",
-    "train_loss",
     "config",
     "dataset",
     "dataset_digest",
 )
-"""The keys without which a run cannot go on as if it had never stopped."""
+"""The keys without which a run cannot go on exactly."""
+
+PATIENCE = 10.0
+"""Seconds to wait for a folder: the workers of a killed run hold it a little longer."""
+
+
+@contextmanager
+def only_process(run_dir: Path) -> Iterator[None]:
+    """Keep every other process out of a run's folder while this one trains.
+
+    Raises:
+        UserError: another process trains in it.
+    """
+    lock = FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise UserError(
+            f"another process trains in {run_dir}: wait until it ends, or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        if [*run_dir.iterdir()] == [run_dir / ".lock"]:  # an empty run leaves nothing
+            (run_dir / ".lock").unlink()
+        lock.release()
 
 
 def choose_run_dir(ckpt_path: str | None, parent: Path) -> Path:
     """Return the folder in which a run goes on, or make a new one.
 
     Args:
-        ckpt_path: a file, or None for a run from the start, or `last` for the newest
-            run that has a last.ckpt, and from the start where none has.
+        ckpt_path: a file, or `last` for the newest run that has a last.ckpt, or None
+            for a run from the start.
         parent: the folder of this half's runs.
     """
     run_dir = resumed_run_dir(ckpt_path, parent)
@@ -67,11 +94,10 @@ def choose_run_dir(ckpt_path: str | None, parent: Path) -> Path:
 
 
 def resumed_run_dir(ckpt_path: str | None, parent: Path) -> Path | None:
-    """Return the folder in which a run goes on, if it is not to have a new one.
+    """Return the folder in which a run goes on, or None if it needs a new one.
 
-    A run that is resumed from its last.ckpt goes on in its own folder, whichever half
-    it was. From any other checkpoint a new run branches off: what the old one has saved
-    since then stays.
+    A last.ckpt goes on in the folder of its run, whichever half has written it. From
+    any other file a new run branches off, and the old one stays as it is.
     """
     if ckpt_path == "last":
         with_last = [run for run in run_dirs(parent) if (run / LAST).exists()]
@@ -81,7 +107,7 @@ def resumed_run_dir(ckpt_path: str | None, parent: Path) -> Path | None:
 
 
 def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
-    """Return the file to resume from; None for a run from the start.
+    """Return the file to go on from, or None for a run from the start.
 
     Args:
         ckpt_path: a file, or `last`, or None.
@@ -92,67 +118,113 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
     return Path(ckpt_path) if ckpt_path else None
 
 
-def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
-    """Return a checkpoint to resume from, and say on stderr where it stands.
+def read_same_run(
+    path: Path, config: TrainConfig, data: MNISTData, model: Any
+) -> dict[str, Any]:
+    """Return a checkpoint, after checking that it is of this very run.
+
+    Neither torch nor Lightning does: they go on with whatever they are given.
+
+    Args:
+        path: a checkpoint of the lesson resume, of either half.
+        config: the options.
+        data: the images, which are set up to fit.
+        model: a lesson's Model.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or does not hold all that is
-            needed, or belongs to a run with other options.
+        CheckpointError: see `read_resumable` and `check_same`.
+    """
+    checkpoint = read_resumable(path, config)
+    data.prepare_data()
+    data.setup("fit")
+    check_same(checkpoint, path, data, model, model.configure_optimizers())
+    return checkpoint
+
+
+def read_epoch_end(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """Return a checkpoint that was saved at an epoch's end, by either half.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, was saved inside an epoch,
+            after the last one, or by a lesson that saves less, or has a model of other
+            options.
+    """
+    checkpoint = read_checkpoint(path)
+    if "loops" not in checkpoint or "hyper_parameters" not in checkpoint:
+        raise CheckpointError(
+            f"{path} does not say where its training stands: take a file that the"
+            " lesson checkpoint wrote"
+        )
+    position = from_loops(checkpoint["loops"])
+    if position.batch_idx:
+        raise CheckpointError(
+            f"{path} was saved inside epoch {position.epoch}: the lesson resume goes on"
+            " from there"
+        )
+    if position.epoch >= config.max_epochs:
+        raise CheckpointError(
+            f"{path} was saved after {position.epoch} epochs: give more --max-epochs"
+        )
+    then = checkpoint["hyper_parameters"]
+    check_options(path, then, {name: getattr(config, name, None) for name in then})
+    return checkpoint
+
+
+def read_resumable(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """Return a checkpoint that has all it takes to go on, and say where it stands.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or was saved by a lesson that
+            saves less, after the last epoch, or by a run with other options.
     """
     checkpoint = read_checkpoint(path)
     missing = [key for key in NEEDED if key not in checkpoint]
     if missing:
         raise CheckpointError(
-            f"{path} cannot be resumed from, it has no {', '.join(missing)}: take one"
-            " that the lesson checkpoint wrote"
+            f"{path} has no {', '.join(missing)}, and nobody can go on from it exactly:"
+            " take a last.ckpt that the lesson resume wrote"
         )
-    try:
-        position = from_loops(checkpoint["loops"])
-        then, now = {"world_size": 1} | checkpoint["config"], options_of(config)
-        groups = checkpoint["optimizer_states"][0]["param_groups"]
-        complete = bool(groups) and {*checkpoint["rng_states"]} == {*get_rng_states()}
-        if not complete or then.keys() != now.keys():
-            raise KeyError("rng_states or config")
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} does not say where its training stands ({error}): take another"
-        ) from error
+    position = from_loops(checkpoint["loops"])
     if position.epoch > config.max_epochs:
         raise CheckpointError(
-            f"{path} is in epoch {position.epoch}, after the last one: give more than"
-            f" --max-epochs {config.max_epochs}"
+            f"{path} was saved after {position.epoch} epochs: give more --max-epochs"
         )
-    for name in now:
-        if then[name] == now[name]:
-            continue
-        if name in CHANGES_THE_LAST_BITS:
-            print(
-                f"{name} was {then[name]} and is {now[name]}: the last bits may differ"
-                " from those of a run that was never stopped",
-                file=sys.stderr,
-            )
-            continue
-        option = option_name(name)
-        way_out = "omit it" if then[name] is None else f"give {option}={then[name]}"
-        if name == "batch_size" and config.world_size > 1:
-            way_out = (
-                f"all {config.world_size} processes together have to take {then[name]}"
-            )
-        raise CheckpointError(
-            f"{path} was trained with {option}={then[name]}, and now it is {now[name]}:"
-            f" {way_out}, or start anew without --ckpt-path"
-        )
+    check_options(path, checkpoint["config"], options_of(config))
     if is_rank_0():
         print(f"resuming from {path}, step {position.global_step}", file=sys.stderr)
     return checkpoint
 
 
+def check_options(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Check that a run goes on with the options it had.
+
+    Raises:
+        CheckpointError: an option has changed that makes it another run.
+    """
+    for name in now:
+        if then.get(name) == now[name]:
+            continue
+        option, was = option_name(name), then.get(name)
+        if name in CHANGES_THE_LAST_BITS:
+            print(
+                f"{option} was {was} and is {now[name]}: the last bits may differ from"
+                " those of a run that was never stopped",
+                file=sys.stderr,
+            )
+            continue
+        raise CheckpointError(
+            f"{path} was trained with {option}={was}, and now it is {now[name]}: "
+            + (f"give {option}={was}" if was is not None else f"leave out {option}")
+            + ", or start anew without --ckpt-path"
+        )
+
+
 def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
-    """Return what a checkpoint has to say of its run, for `read_resumable`.
+    """Return what a checkpoint says about its run, for `read_resumable`.
 
     Args:
         config: the options.
-        data: the images, once set up to fit.
+        data: the images, after `setup("fit")`.
     """
     return {
         "dataset": data.dataset_name,
@@ -162,13 +234,15 @@ def describe(config: TrainConfig, data: MNISTData) -> dict[str, Any]:
 
 
 def options_of(config: TrainConfig) -> dict[str, Any]:
-    """Return the options that must be the same when a run is resumed, by name.
+    """Return the options that stay the same when a run goes on, by name.
 
-    The batch is that of all processes together.
+    The batch size is that of all processes together.
     """
-    names = (*CHANGES_THE_RUN, "threads", "world_size")
+    names = [name for name in CHANGES_THE_RUN if hasattr(config, name)]
     return {name: getattr(config, name) for name in names} | {
+        "threads": config.threads,
         "accelerator": "cuda" if config.use_cuda else "cpu",
+        "world_size": config.world_size,
         "batch_size": config.batch_size * config.world_size,
     }
 
@@ -179,12 +253,18 @@ def check_same(
     data: MNISTData,
     model: nn.Module,
     optimizer: Optimizer,
-    scheduler: LRScheduler,
 ) -> None:
-    """See that this model was trained on these images, by such an optimizer.
+    """Check that this model was trained on these images, by such an optimizer.
 
-    Neither torch nor Lightning does. A momentum or a schedule set in code silently
-    loses to that of the file; the state of another optimizer fails steps later.
+    A momentum set in code silently loses to that of
+    the file, and the state of another optimizer fails at the first step.
+
+    Args:
+        checkpoint: what `read_resumable` has returned.
+        path: its file, for the error.
+        data: the images, after `setup("fit")`.
+        model: the model that is to go on.
+        optimizer: its optimizer, new.
 
     Raises:
         CheckpointError: something is not as it was.
@@ -197,23 +277,50 @@ def check_same(
     if checkpoint["dataset_digest"] != data.digest:
         raise CheckpointError(
             f"{path} was trained on other images of {data.dataset_name} than those in"
-            f" {data.config.data_dir}: give the --data-dir of then"
+            f" {data.config.data_dir}: give the --data-dir it was trained with"
         )
     check_weights(model, checkpoint, path)
-    # What a scheduler changes is not compared; lr it has noted as initial_lr.
-    passing = {"lr", "last_epoch", "_step_count", "_last_lr"}
-    then = (
-        checkpoint["optimizer_states"][0]["param_groups"],
-        checkpoint["lr_schedulers"],
-    )
-    now = optimizer.state_dict()["param_groups"], [scheduler.state_dict()]
-    for what, olds, news in zip(("optimizer", "schedule"), then, now, strict=True):
-        changed = {"number of groups"} if len(olds) != len(news) else set()
-        for old, new in zip(olds, news, strict=False):
-            changed |= {name for name in old | new if old.get(name) != new.get(name)}
-        if changed - passing:
-            raise CheckpointError(
-                f"{path} was trained by another {what}, of another"
-                f" {', '.join(sorted(changed - passing))}: use that one, or start anew"
-                " without --ckpt-path"
-            )
+    then = checkpoint["optimizer_states"][0]["param_groups"]
+    now = optimizer.state_dict()["param_groups"]
+    if without_rate(then) != without_rate(now):
+        raise CheckpointError(
+            f"{path} was trained by another optimizer, or by one with other settings:"
+            " use that one, or start anew without --ckpt-path"
+        )
+
+
+def without_rate(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return an optimizer's settings without those that a schedule changes."""
+    changing = ("lr", "initial_lr")
+    return [
+        {name: value for name, value in group.items() if name not in changing}
+        for group in groups
+    ]
+
+
+def keep_best(
+    best: dict[str, Tensor],
+    k: int,
+    path: Path,
+    val_loss: float,
+    save: Callable[[Path], None],
+) -> None:
+    """Save an epoch that is one of the k best, and delete the one that it displaces.
+
+    Args:
+        best: the validation losses of the best so far, by path; is changed.
+        k: how many to keep; 0 keeps none, -1 all.
+        path: a file for the epoch.
+        val_loss: its validation loss.
+        save: writes a checkpoint.
+    """
+    full = len(best) == k
+    worst = max(best, key=best.__getitem__, default="")
+    if full and (k == 0 or val_loss >= best[worst]):
+        return
+    if full:
+        del best[worst]
+    best[str(path.resolve())] = torch.tensor(val_loss)
+    save(path)
+    if full and worst not in best:
+        Path(worst).unlink(missing_ok=True)

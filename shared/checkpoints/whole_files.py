@@ -8,9 +8,7 @@ import contextlib
 import io
 import os
 import pickle
-import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,6 @@ from shared.runtime.errors import UserError
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be read, written or used: which one, why, what to do."""
-
-
-@contextlib.contextmanager
-def after_an_error() -> Iterator[None]:
-    """Say that a save has failed, and let the error go on that made it necessary."""
-    try:
-        yield
-    except CheckpointError as error:
-        print("error:", error, file=sys.stderr)
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -64,6 +53,9 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name, and rename it when it is whole.
 
+    When this returns, the file is on the disk under its name, and a power cut cannot
+    take it away.
+
     Raises:
         OSError: the file cannot be written. What stood at `path` is as it was.
     """
@@ -75,9 +67,19 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())  # or a power cut may leave an empty file
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):  # the folder itself may be gone
             temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk, or a power cut may undo a rename."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A run that is killed at any moment loses nothing but the steps since its last save.
 
 Every victim is a process of its own. They are forked from a server that has imported
-torch and Lightning already, so that hundreds can be killed in minutes.
+torch and Lightning already, so that hundreds can be killed in minutes: 20 for each
+half, or as many as the environment's KILLS says.
 """
 
 import contextlib
@@ -17,28 +18,29 @@ from typing import Any
 import pytest
 import torch
 
-from compare.bench.processes import forkserver
 from compare.parity.results import read_results
-from shared.options.checkpoint import CheckpointConfig
+from shared.options.resume import ResumeConfig
 from shared.options.train import TrainConfig
+from tests.processes import forkserver
 
 HALVES = ["plain_pytorch", "lightning"]
+KILLS = int(os.environ.get("KILLS", "20"))
 
 
 @pytest.fixture
-def config(small: TrainConfig) -> CheckpointConfig:
+def config(small: TrainConfig) -> ResumeConfig:
     options = vars(small) | {"max_epochs": 3, "limit_train_batches": 8}
-    return CheckpointConfig(**options, every_n_train_steps=1)
+    return ResumeConfig(**options, every_n_train_steps=1)
 
 
 def run_main(
-    half: str, config: CheckpointConfig, run_dir: Path, seed: int, saves: int | None
+    half: str, config: ResumeConfig, run_dir: Path, seed: int, syncs: int | None
 ) -> None:
-    """Run a half in this process, which dies inside of a save if `saves` says which."""
+    """Run a half in this process, which dies after `syncs` calls of fsync, if given."""
     os.environ["PL_GLOBAL_SEED"] = str(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    left = [saves]
+    left = [syncs]
 
     def fatal_fsync(_file: int) -> None:  # and fast: only a power cut needs the disk
         if left[0] is not None:
@@ -48,7 +50,7 @@ def run_main(
 
     os.fsync = fatal_fsync  # type: ignore[assignment]
     (run_dir / "started").touch()
-    main = importlib.import_module(f"{half}.checkpoint").main
+    main = importlib.import_module(f"{half}.resume").main
     with (
         Path(os.devnull).open("w") as quiet,
         contextlib.redirect_stdout(quiet),
@@ -58,14 +60,14 @@ def run_main(
 
 
 def start(
-    half: str, config: CheckpointConfig, run_dir: Path, saves: int | None = None
+    half: str, config: ResumeConfig, run_dir: Path, syncs: int | None = None
 ) -> Any:
     """Start a process, and wait until it has nothing left to do but the run."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "started").unlink(missing_ok=True)
     seed = random.randrange(2**32)
     process = forkserver.Process(
-        target=run_main, args=(half, config, run_dir, seed, saves)
+        target=run_main, args=(half, config, run_dir, seed, syncs)
     )
     process.start()
     while not (run_dir / "started").exists():
@@ -78,22 +80,22 @@ def finish(process: Any) -> int:
     return process.exitcode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_killed_run_is_resumed_to_the_same_end(
-    config: CheckpointConfig, half: str, kills: int
+    config: ResumeConfig, half: str
 ) -> None:
-    moments = random.Random(kills)
+    moments = random.Random(KILLS)
     whole_dir = config.output_dir / "whole"
     process = start(half, config, whole_dir)
     begin = time.perf_counter()
     assert finish(process) == 0
     duration = time.perf_counter() - begin
     whole = read_results(whole_dir)
-    for kill in range(kills):
+    for kill in range(KILLS):
         run_dir = config.output_dir / f"killed_{kill}"
-        if kill % 4 == 0:  # inside of a save
-            victim = start(half, config, run_dir, saves=moments.randrange(20))
+        if kill % 4 == 0:  # inside a save, before or after the file is renamed
+            victim = start(half, config, run_dir, syncs=moments.randrange(60))
         else:
             victim = start(half, config, run_dir)
             time.sleep(moments.uniform(0, duration))

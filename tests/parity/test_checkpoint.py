@@ -1,8 +1,7 @@
-"""A run that was stopped ends as one that never was, whichever half goes on with it."""
+"""A run that goes on at an epoch's end ends as one that never stopped."""
 
 import importlib
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from shared.checkpoints.lightning_format import from_callbacks
-from shared.checkpoints.resume import LAST, choose_run_dir
-from shared.checkpoints.whole_files import (
-    CheckpointError,
-    read_checkpoint,
-    write_checkpoint,
-)
-from shared.data import Batch, ImageDataset
+import lightning.checkpoint
+import plain_pytorch.checkpoint
+from shared.checkpoints.whole_files import CheckpointError, read_checkpoint
+from shared.data import EpochSampler
 from shared.model import AutoEncoder
 from shared.options.checkpoint import CheckpointConfig
 from shared.options.train import TrainConfig
-from tests.parity.halves import Ran, assert_resumed, assert_same, run_half
+from shared.runtime.errors import UsageError
+from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ["plain_pytorch", "lightning"]
 BATCHES = 6
@@ -31,380 +27,219 @@ def slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-class PowerCutError(Exception):
-    """Ends a run in the middle of a step."""
-
-
 @pytest.fixture
 def config(small: TrainConfig) -> CheckpointConfig:
     options = vars(small) | {"max_epochs": 3, "limit_train_batches": BATCHES}
-    return CheckpointConfig(**options, every_n_train_steps=2)
+    return CheckpointConfig(**options)
 
 
-def stop(
-    half: str, config: CheckpointConfig, run_dir: Path, step: int, method: str = "loss"
-) -> Path:
-    """Run a half until an error in a step; return its last checkpoint."""
-    taken = 0
-
-    def failing(function: Any) -> Any:
-        def call(*arguments: Any) -> Any:
-            nonlocal taken
-            if torch.is_grad_enabled():
-                if taken == step:
-                    raise PowerCutError
-                taken += 1
-            return function(*arguments)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        loss = failing(AutoEncoder.reconstruction_loss)
-        patch.setattr(AutoEncoder, "reconstruction_loss", loss)
-        with pytest.raises(PowerCutError):
-            run_half(half, "checkpoint", config, run_dir)
-    return run_dir / "checkpoints" / "last.ckpt"
+def run(half: str, config: CheckpointConfig, name: str) -> tuple[Ran, Path]:
+    """Run a half in a new folder; return what it did, and its folder of checkpoints."""
+    run_dir = config.output_dir / f"{half} {name}"
+    return run_half(half, "checkpoint", config, run_dir), run_dir / "checkpoints"
 
 
-def main(half: str, config: CheckpointConfig, run_dir: Path) -> None:
-    """Run a half, untraced."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    importlib.import_module(f"{half}.checkpoint").main(config, run_dir)
+def assert_went_on(whole: Ran, resumed: Ran, step: int) -> None:
+    """Fail unless a run that went on at a step did what one did that never stopped."""
+    assert len(resumed.trace.steps) == len(whole.trace.steps) - step
+    for then, now in zip(whole.trace.steps[step:], resumed.trace.steps, strict=True):
+        assert replace(then, random={}) == replace(now, random={})
+    assert whole.results.keys() == resumed.results.keys()
+    for name, values in whole.results.items():
+        if name in ("train_loss", "val_loss"):  # the points before are in the old run
+            values = values[values[:, 0] >= step]
+            assert len(values)
+        assert torch.equal(values, resumed.results[name]), name
 
 
-def assert_equal(one: object, other: object) -> None:
-    """Fail unless two nested values are equal to the last bit."""
-    assert type(one) is type(other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        assert len(one) == len(other)
-        for part, counterpart in zip(one, other, strict=True):
-            assert_equal(part, counterpart)
-    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        assert torch.equal(one, other)
-    else:
-        assert one == other
-
-
-def resume(half: str, config: CheckpointConfig, path: Path) -> Ran:
-    """Go on with a run in its own folder, where the random numbers are others."""
-    torch.manual_seed(999)
-    config = replace(config, ckpt_path=str(path))
-    return run_half(half, "checkpoint", config, path.parents[1])
-
-
-def test_both_halves_are_the_same(config: CheckpointConfig) -> None:
-    plain, lightning = (
-        run_half(half, "checkpoint", config, config.output_dir / half)
-        for half in HALVES
-    )
-    assert len(plain.trace.steps) == 3 * BATCHES
-    assert_same(plain, lightning)
-
-
-@pytest.mark.usefixtures("dropout")
-@pytest.mark.parametrize("resumer", HALVES)
 @pytest.mark.parametrize("writer", HALVES)
-@pytest.mark.parametrize(
-    "step", [BATCHES, 2 * BATCHES + 3, *map(slow, [0, 2, BATCHES - 1])]
-)
-def test_a_resumed_run_ends_as_one_that_never_stopped(
-    config: CheckpointConfig, writer: str, resumer: str, step: int
+def test_either_half_goes_on_from_either_file(
+    config: CheckpointConfig, writer: str
 ) -> None:
-    whole = run_half(resumer, "checkpoint", config, config.output_dir / "whole")
-    path = stop(writer, config, config.output_dir / "stopped", step)
-    assert_resumed(whole, resume(resumer, config, path), step)
-
-
-@pytest.mark.parametrize(
-    ("writer", "resumer"),
-    [
-        ("plain_pytorch", "lightning"),
-        ("lightning", "plain_pytorch"),
-        slow("plain_pytorch", "plain_pytorch"),
-        slow("lightning", "lightning"),
-    ],
-)
-def test_workers_go_on_with_the_right_images(
-    config: CheckpointConfig, writer: str, resumer: str
-) -> None:
-    config = replace(config, num_workers=1)
-    whole = run_half(resumer, "checkpoint", config, config.output_dir / "whole")
-    path = stop(writer, config, config.output_dir / "stopped", BATCHES + 3)
-    assert_resumed(whole, resume(resumer, config, path), BATCHES + 3)
-
-
-def names(run_dir: Path) -> list[str]:
-    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
-
-
-@pytest.mark.parametrize("resumer", HALVES)
-@pytest.mark.parametrize("writer", HALVES)
-@pytest.mark.parametrize("save_top_k", [2, slow(-1)])
-def test_the_best_k_go_on(
-    config: CheckpointConfig, writer: str, resumer: str, save_top_k: int
-) -> None:
-    config = replace(config, save_top_k=save_top_k, max_epochs=4)
-    whole_dir, run_dir = config.output_dir / "whole", config.output_dir / "stopped"
-    # The file of the whole run has other paths in it: the names and the end count.
-    main(writer, config, whole_dir)
-    path = stop(writer, config, run_dir, 2 * BATCHES + 1)
-    main(resumer, replace(config, ckpt_path=str(path)), run_dir)
-    epochs = [0, 1, 2, 3] if save_top_k == -1 else [2, 3]
-    expected = [f"epoch={n}-step={(n + 1) * BATCHES}.ckpt" for n in epochs]
-    assert names(whole_dir) == names(run_dir) == [*expected, "last.ckpt"]
-    for name in names(whole_dir):
-        whole, resumed = (
-            read_checkpoint(folder / "checkpoints" / name)
-            for folder in (whole_dir, run_dir)
-        )
-        assert_equal(whole["state_dict"], resumed["state_dict"])
-        assert whole["loops"]["fit_loop"] == resumed["loops"]["fit_loop"]
-    scores = {
-        Path(path).name: score.item()
-        for path, score in from_callbacks(
-            read_checkpoint(path)["callbacks"], path.parent
-        ).items()
-    }
-    assert sorted(scores) == expected
-
-
-def test_a_file_of_either_half_says_the_same(config: CheckpointConfig) -> None:
-    """All but Lightning's own counts, of which a file of the plain half has less."""
+    _, folder = run(writer, replace(config, max_epochs=2), "short")
+    config = replace(config, max_epochs=4)
+    longer = replace(config, ckpt_path=folder / "last.ckpt")
     for half in HALVES:
-        main(half, config, config.output_dir / half)
-    for name in ("last.ckpt", "best.ckpt"):
-        plain, lightning = (
-            read_checkpoint(config.output_dir / half / "checkpoints" / name)
-            for half in HALVES
-        )
-        assert plain.keys() <= lightning.keys()
-        for key in plain.keys() - {"callbacks", "rng_states"}:
-            assert_equal(plain[key], lightning[key])
-        assert_equal(plain["rng_states"]["torch"], lightning["rng_states"]["torch"])
+        whole, _ = run(half, config, "whole")
+        resumed, _ = run(half, longer, "resumed")
+        assert_went_on(whole, resumed, 2 * BATCHES)
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_nothing_is_saved_when_nothing_is_asked_for(
-    config: CheckpointConfig, half: str
-) -> None:
-    config = replace(config, every_n_train_steps=None, checkpointing=False)
-    main(half, config, config.output_dir / half)
-    assert not list(config.output_dir.rglob("*.ckpt"))
+@pytest.mark.slow
+@pytest.mark.parametrize("writer", HALVES)
+def test_a_resumed_run_can_be_resumed(config: CheckpointConfig, writer: str) -> None:
+    config = replace(config, max_epochs=4)
+    for half in HALVES:
+        whole, _ = run(half, config, f"whole {writer}")
+        _, first = run(writer, replace(config, max_epochs=1), f"first {half}")
+        second = replace(config, max_epochs=2, ckpt_path=first / "last.ckpt")
+        _, folder = run(half, second, f"second {writer}")
+        third = replace(config, ckpt_path=folder / "last.ckpt")
+        assert_went_on(whole, run(half, third, f"third {writer}")[0], 2 * BATCHES)
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_a_finished_run_goes_on_for_more_epochs(
-    config: CheckpointConfig, half: str
-) -> None:
-    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
-    run_dir = config.output_dir / "short"
-    main(half, replace(config, max_epochs=2), run_dir)
-    resumed = resume(half, config, run_dir / LAST)
-    assert_resumed(whole, resumed, 2 * BATCHES)
-    # And a third time, when nothing is left to do but the test; and a fourth.
-    assert_resumed(whole, resume(half, config, run_dir / LAST), 3 * BATCHES)
-    more = replace(config, max_epochs=4)
-    longer = run_half(half, "checkpoint", more, config.output_dir / "longer")
-    assert_resumed(longer, resume(half, more, run_dir / LAST), 3 * BATCHES)
+def forget_the_optimizer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.optim.Adam, "load_state_dict", lambda adam, state: None)
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_an_older_file_begins_a_branch(config: CheckpointConfig, half: str) -> None:
-    config = replace(config, save_top_k=-1)
-    run_dir = config.output_dir / "run"
-    main(half, config, run_dir)
-    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
-    older = run_dir / "checkpoints" / f"epoch=0-step={BATCHES}.ckpt"
-    branch = config.output_dir / "branch"
-    assert choose_run_dir(str(older), config.output_dir / half).name == "version_0"
-    main(half, replace(config, ckpt_path=str(older)), branch)
-    assert {path: path.read_bytes() for path in before} == before
-    whole, resumed = (read_checkpoint(folder / LAST) for folder in (run_dir, branch))
-    assert_equal(whole["state_dict"], resumed["state_dict"])
-    assert len(names(branch)) == 3
+def begin_with_the_order_of_epoch_0(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(EpochSampler, "set_epoch", lambda sampler, epoch: None)
 
 
-@pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize(
-    ("change", "line"),
+    ("half", "mistake"),
     [
-        ({"batch_size": 32}, "trained with --batch-size=64, and now it is 32"),
-        ({"learning_rate": 0.1}, "trained with --learning-rate=0.001"),
-        ({"seed": 1}, "give --seed=42"),
-        ({"hidden_dim": 8}, "give --hidden-dim=64"),
-        ({"limit_val_batches": None}, "give --limit-val-batches=3"),
-        ({"save_top_k": 2}, "give --save-top-k=1"),
-        ({"max_epochs": 1}, "give more than --max-epochs 1"),
+        ("plain_pytorch", forget_the_optimizer),
+        ("lightning", begin_with_the_order_of_epoch_0),
     ],
 )
-def test_another_run_is_refused(
-    config: CheckpointConfig, half: str, change: dict[str, Any], line: str
-) -> None:
-    path = stop("plain_pytorch", config, config.output_dir / "run", 2 * BATCHES + 1)
-    before = path.read_bytes()
-    config = replace(config, ckpt_path=str(path), **change)
-    with pytest.raises(CheckpointError, match=line) as error:
-        main(half, config, config.output_dir / "new")
-    assert str(path) in str(error.value)
-    assert path.read_bytes() == before
-    assert not list((config.output_dir / "new").iterdir())
-
-
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("key", ["loops", "optimizer_states", "rng_states", "config"])
-def test_a_file_that_would_silently_retrain_is_refused(
-    config: CheckpointConfig, half: str, key: str
-) -> None:
-    path = stop("plain_pytorch", config, config.output_dir / "run", 1)
-    checkpoint = read_checkpoint(path)
-    del checkpoint[key]
-    write_checkpoint(path, checkpoint)
-    with pytest.raises(
-        CheckpointError, match=f"cannot be resumed from, it has no {key}"
-    ):
-        main(half, replace(config, ckpt_path=str(path)), config.output_dir / "new")
-
-
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize(
-    ("key", "value", "line"),
-    [
-        ("dataset", "mnist", "trained on mnist, and this is mnist-5k"),
-        ("dataset_digest", "0", "trained on other images of mnist-5k"),
-        ("optimizer_states", None, "another optimizer, of another"),
-        ("optimizer_states", [], "does not say where its training stands"),
-        ("lr_schedulers", [], "another schedule, of another number of groups"),
-        ("lr_schedulers", [{"gamma": 0.5}], "another schedule, of another"),
-        ("rng_states", {}, "does not say where its training stands"),
-        ("config", [], "does not say|trained with"),
-        ("state_dict", {"a": torch.zeros(1)}, "of another architecture"),
-        ("loops", {"fit_loop": {}}, "does not say where its training stands"),
-        ("loops", 5, "does not say where its training stands"),
-    ],
-)
-def test_other_images_or_another_optimizer_are_refused(
-    config: CheckpointConfig, half: str, key: str, value: Any, line: str
-) -> None:
-    path = stop("plain_pytorch", config, config.output_dir / "run", 1)
-    weights = AutoEncoder(config.hidden_dim, config.latent_dim).parameters()
-    sgd = torch.optim.SGD(weights, lr=1e-3)
-    value = [sgd.state_dict()] if value is None else value
-    write_checkpoint(path, read_checkpoint(path) | {key: value})
-    before = {path: path.read_bytes() for path in path.parents[1].rglob("*.*")}
-    config = replace(config, ckpt_path=str(path))
-    with pytest.raises(CheckpointError, match=line):
-        main(half, config, path.parents[1])
-    # Not even its curves are touched: purging them is the logger's first act.
-    assert before == {path: path.read_bytes() for path in path.parents[1].rglob("*.*")}
-
-
-@pytest.mark.parametrize("half", HALVES)
-def test_an_error_while_loading_loses_no_step(
-    config: CheckpointConfig, half: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    get = ImageDataset.__getitems__
-    asked = 0
-
-    def failing(self: ImageDataset, indices: Sequence[int]) -> Batch:
-        nonlocal asked
-        asked += len(self) == 4000  # of the images to train on
-        if asked == 6:
-            raise PowerCutError
-        return get(self, indices)
-
-    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
-    run_dir = config.output_dir / "stopped"
-    config = replace(config, every_n_train_steps=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(ImageDataset, "__getitems__", failing)
-        with pytest.raises(PowerCutError):
-            main(half, config, run_dir)
-    assert read_checkpoint(run_dir / LAST)["global_step"] == 5
-    assert_resumed(whole, resume(half, config, run_dir / LAST), 5)
-
-
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("save_top_k", [1, 2])
-def test_a_run_that_was_moved_knows_its_best(
-    config: CheckpointConfig, half: str, save_top_k: int
-) -> None:
-    config = replace(config, save_top_k=save_top_k)
-    whole = config.output_dir / "whole"
-    main(half, config, whole)
-    stop(half, config, config.output_dir / "stopped", 2 * BATCHES + 1)
-    moved = (config.output_dir / "stopped").rename(config.output_dir / "moved")
-    main(half, replace(config, ckpt_path=str(moved / LAST)), moved)
-    assert names(moved) == names(whole)
-    best = from_callbacks(
-        read_checkpoint(moved / LAST)["callbacks"], moved / LAST.parent
-    )
-    assert len(best) == save_top_k
-
-
-@pytest.mark.parametrize("half", HALVES)
-def test_a_failing_save_does_not_hide_the_error_before_it(
+def test_a_mistake_is_noticed(
     config: CheckpointConfig,
     half: str,
+    mistake: Callable[[pytest.MonkeyPatch], None],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fails(self: AutoEncoder, images: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled():
-            shutil.rmtree(config.output_dir)
-            config.output_dir.touch()  # from here on no file can be written
-            raise PowerCutError
-        return self.decoder(self(images)).mean()
+    config = replace(config, max_epochs=2)
+    whole, _ = run(half, config, "whole")
+    _, folder = run(half, replace(config, max_epochs=1), "short")
+    mistake(monkeypatch)
+    resumed, _ = run(half, replace(config, ckpt_path=folder / "last.ckpt"), "resumed")
+    with pytest.raises(AssertionError):
+        assert_went_on(whole, resumed, BATCHES)
 
-    monkeypatch.setattr(AutoEncoder, "reconstruction_loss", fails)
-    with pytest.raises(PowerCutError):
-        main(half, config, config.output_dir / "run")
-    assert "last.ckpt cannot be written" in capsys.readouterr().err
+
+VAL_LOSSES = [0.5, 0.7, 0.6, 0.7, 0.4, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("save_top_k", "expected"),
+    [
+        slow(0, []),
+        (1, ["best.ckpt"]),
+        (2, ["epoch=0.ckpt", "epoch=4.ckpt"]),
+        slow(3, ["epoch=0.ckpt", "epoch=2.ckpt", "epoch=4.ckpt"]),
+        slow(-1, [f"epoch={epoch}.ckpt" for epoch in range(6)]),
+    ],
+)
+def test_the_k_best_are_kept(
+    config: CheckpointConfig,
+    save_top_k: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reconstruction_loss = AutoEncoder.reconstruction_loss
+    epoch = -1
+
+    def prescribed(model: AutoEncoder, images: torch.Tensor) -> torch.Tensor:
+        nonlocal epoch
+        if torch.is_grad_enabled():
+            epoch += 1
+            return reconstruction_loss(model, images)
+        return torch.tensor(VAL_LOSSES[max(epoch, 0)])
+
+    monkeypatch.setattr(AutoEncoder, "reconstruction_loss", prescribed)
+    config = replace(config, max_epochs=6, limit_train_batches=1, limit_val_batches=1)
+    config = replace(config, save_top_k=save_top_k)
+    runs = []
+    for half in HALVES:
+        epoch = -1
+        ran, folder = run(half, config, "")
+        runs.append(ran)
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == [*expected, "last.ckpt"]
+    if save_top_k == 1:
+        assert read_checkpoint(folder / "best.ckpt")["epoch"] == 4
+    assert_same(*runs)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("save_top_k", [0, 1])
+def test_the_last_is_saved_only_if_asked_for(
+    config: CheckpointConfig, half: str, save_top_k: int
+) -> None:
+    config = replace(config, save_last=False, save_top_k=save_top_k, max_epochs=1)
+    run(half, config, "")
+    saved = [path.name for path in config.output_dir.rglob("*.ckpt")]
+    assert saved == ["best.ckpt"] * save_top_k
 
 
 def test_the_encoder_alone(config: CheckpointConfig) -> None:
     images = torch.rand(5, 784)
-    for half in HALVES:
-        main(half, config, config.output_dir / half)
-    outputs = []
-    for half in HALVES:
-        load_encoder = importlib.import_module(f"{half}.checkpoint").load_encoder
-        for writer in HALVES:
-            path = config.output_dir / writer / "checkpoints" / "best.ckpt"
-            outputs.append(load_encoder(path)(images))
+    folders = [run(half, replace(config, max_epochs=1), "")[1] for half in HALVES]
+    outputs = [
+        module.load_encoder(folder / "last.ckpt")(images)
+        for module in (plain_pytorch.checkpoint, lightning.checkpoint)
+        for folder in folders
+    ]
     assert all(torch.equal(output, outputs[0]) for output in outputs)
     # With the prefix, strict=False loads nothing, and only its answer says so.
     encoder = AutoEncoder(config.hidden_dim, config.latent_dim).encoder
     before = encoder(images)
-    weights = read_checkpoint(path)["state_dict"]
+    weights = read_checkpoint(folders[0] / "last.ckpt")["state_dict"]
     answer = encoder.load_state_dict(weights, strict=False)
     assert len(answer.missing_keys) == len(list(encoder.parameters()))
     assert torch.equal(encoder(images), before)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def without(key: str) -> Callable[[Path], None]:
+    def remove(path: Path) -> None:
+        checkpoint = torch.load(path, weights_only=True)
+        del checkpoint[key]
+        torch.save(checkpoint, path)
+
+    return remove
+
+
+def inside_an_epoch(path: Path) -> None:
+    checkpoint = torch.load(path, weights_only=True)
+    progress = checkpoint["loops"]["fit_loop"]
+    progress["epoch_progress"]["current"]["processed"] = 0
+    progress["epoch_loop.batch_progress"]["current"]["processed"] = 3
+    torch.save(checkpoint, path)
+
+
+WRONG: list[tuple[Callable[[Path], object] | None, dict[str, Any], str]] = [
+    (flip_a_bit, {}, "truncated or damaged"),
+    (cut, {}, "truncated or damaged"),
+    (Path.unlink, {}, "cannot be read"),
+    (without("loops"), {}, "does not say where its training stands"),
+    (inside_an_epoch, {}, "inside epoch 0: the lesson resume"),
+    (None, {"max_epochs": 1}, "after 1 epochs: give more --max-epochs"),
+    (None, {"hidden_dim": 8}, "trained with --hidden-dim=64, and now it is 8"),
+    (None, {"learning_rate": 0.1}, "give --learning-rate=0.001"),
+]
+
+
 @pytest.mark.parametrize("half", HALVES)
-def test_an_error_inside_the_optimizer_saves_nothing_half_done(
-    config: CheckpointConfig, half: str, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_file_is_refused_before_anything_is_written(
+    config: CheckpointConfig, half: str
 ) -> None:
-    step = torch.optim.Adam.step
-    taken = 0
+    _, folder = run("plain_pytorch", replace(config, max_epochs=1), "short")
+    path = folder / "last.ckpt"
+    good = path.read_bytes()
+    main = importlib.import_module(f"{half}.checkpoint").main
+    run_dir = config.output_dir / "new"
+    run_dir.mkdir()
+    for damage, change, line in WRONG:
+        path.write_bytes(good)
+        if damage:
+            damage(path)
+        with pytest.raises(CheckpointError, match=line) as error:
+            main(replace(config, ckpt_path=path, **change), run_dir)
+        assert str(path) in str(error.value)
+        assert not list(run_dir.iterdir())
 
-    def failing(self: torch.optim.Adam, *arguments: Any, **options: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        answer = step(self, *arguments, **options)
-        if taken == 4:  # the weights have changed, and the loop does not know yet
-            raise PowerCutError
-        return answer
 
-    whole = run_half(half, "checkpoint", config, config.output_dir / "whole")
-    run_dir = config.output_dir / "stopped"
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.Adam, "step", failing)
-        with pytest.raises(PowerCutError):
-            main(half, config, run_dir)
-    assert read_checkpoint(run_dir / LAST)["global_step"] == 2
-    assert_resumed(whole, resume(half, config, run_dir / LAST), 2)
+def test_wrong_options(config: CheckpointConfig) -> None:
+    with pytest.raises(UsageError, match="--save-top-k -2"):
+        replace(config, save_top_k=-2)

@@ -210,6 +210,24 @@ def test_saving_needs_no_temporary_folder(
     assert read_checkpoint(path)["state_dict"]["a"] == 1
 
 
+def test_the_file_and_then_its_folder_reach_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, int]] = []
+
+    def note(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append((name, path.stat().st_ino))
+
+    before = path.stat().st_ino
+    monkeypatch.setattr(os, "fsync", note)
+    write_checkpoint(path, make_checkpoint())
+    after = path.stat().st_ino
+    assert after != before
+    # The file under its temporary name, and the folder once it has the new name.
+    assert synced == [(".a.ckpt.part", before), (path.parent.name, after)]
+
+
 def test_a_folder_that_takes_no_file(path: Path) -> None:
     target = path / "b.ckpt"  # below a file
     with pytest.raises(CheckpointError, match=r"be written: (Not a dir|File ex)"):
