@@ -5,8 +5,10 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
@@ -55,9 +57,10 @@ class EpochSampler(DistributedSampler[int]):
     Args:
         size: how many indices.
         seed: the seed of the run.
-        num_replicas: how many processes share the indices. Each has the same number of
-            them; where they do not divide, the first ones are dealt out twice.
-        rank: which of these processes this is, counted from 0.
+        num_replicas: how many processes share the indices; None, as in torch, means
+            those of the process group, or one where there is none. All get the same
+            number; where it does not divide, the first ones are dealt out twice.
+        rank: which of these processes this is, counted from 0; None: in that group.
         limit: how many indices of each epoch to use, instead of all.
 
     Attributes:
@@ -69,10 +72,12 @@ class EpochSampler(DistributedSampler[int]):
         self,
         size: int,
         seed: int,
-        num_replicas: int = 1,
-        rank: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
         limit: int | None = None,
     ) -> None:
+        if not dist.is_initialized():
+            num_replicas, rank = num_replicas or 1, rank or 0
         super().__init__(range(size), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
         self.limit = self.num_samples if limit is None else limit
         self.skip = 0
@@ -174,16 +179,20 @@ class MNISTData:
         return self.dataloader(self.test_set, self.first("predict", self.test_set))
 
     def limit(self, stage: str) -> int | None:
-        """Return how many images --limit-STAGE-batches leaves; None means all.
+        """Return how many images --limit-STAGE-batches leaves a process; None: all.
 
         A lesson without such an option has no limit.
         """
         batches = getattr(self.config, f"limit_{stage}_batches", None)
         return batches and batches * self.config.batch_size
 
-    def first(self, stage: str, dataset: ImageDataset) -> range:
-        """Return the indices of the images that the limit leaves."""
-        return range(len(dataset))[: self.limit(stage)]
+    def first(self, stage: str, dataset: ImageDataset) -> Any:
+        """Return the range of the images that the limit leaves all processes.
+
+        Not declared as one: a DistributedSampler takes a range, but says otherwise.
+        """
+        limit = self.limit(stage)
+        return range(len(dataset))[: limit and limit * self.config.world_size]
 
     def dataloader(
         self, dataset: Dataset[Batch], sampler: Iterable[int]

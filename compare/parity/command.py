@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from compare.parity.results import read_results
 from compare.parity.table import compare_results
+from shared.options.distributed import RanksConfig
 from shared.options.train import Config
 from shared.runtime.command import (
     config_class,
@@ -80,7 +81,8 @@ def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> float:
     A half that fails has printed why, and ends this process with its exit status.
     """
     launcher = ["-m"]
-    if half == "plain_pytorch" and config.world_size > 1:  # a Trainer does it itself
+    several = config.world_size > 1 or isinstance(config, RanksConfig)
+    if half == "plain_pytorch" and several:  # a Trainer does it itself
         ranks = f"--nproc-per-node={config.world_size}"
         launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
     arguments = to_arguments(replace(config, run_dir=run_dir))
