@@ -68,6 +68,7 @@ def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> No
     # Processes: each has the whole model, and its own part of the images.
     dist.init_process_group("cpu:gloo,cuda:nccl" if config.use_cuda else "gloo")
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(config.seed)  # so do Trainers: dropout is the same on all ranks
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()

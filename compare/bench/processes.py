@@ -55,8 +55,9 @@ def run_rank(
         os.dup2(log.fileno(), sys.stderr.fileno())
     with user_errors(), around(path):
         main = importlib.import_module(f"{half}.{lesson}").main
-        # Where rank 0 saves, it has to tell the others.
-        main(config, run_dir if path.name == "rank0" else run_dir / "not told")
+        # Without --run-dir, rank 0 has to tell the others where it saves.
+        told = path.name == "rank0" or config.run_dir
+        main(config, run_dir if told else run_dir / "not told")
 
 
 def start_ranks(

@@ -5,12 +5,14 @@ that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
 """
 
 import os
+import socket
 import time
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 
-from shared.runtime.errors import UsageError
+from shared.runtime.errors import UsageError, UserError
 
 
 def is_rank_0() -> bool:
@@ -65,17 +67,37 @@ def explain(error: RuntimeError) -> str:
     how = str(error).partition("] ")[2].partition(". ")[0] or str(error)
     if not dist.is_initialized():
         return f"the ranks did not meet ({how})"
-    ranks = range(dist.get_world_size())
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    timeout = timedelta(seconds=2)
     try:
-        store = dist.TCPStore(  # type: ignore[attr-defined]
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            timeout=timedelta(seconds=2),
-        )
+        socket.create_connection(address, timeout.seconds).close()
+        store = dist.TCPStore(*address, timeout=timeout)  # type: ignore[attr-defined]
         store.set(f"alive/{dist.get_rank()}", "")
         time.sleep(1)
+        ranks = range(dist.get_world_size())
         gone = [str(rank) for rank in ranks if not store.check([f"alive/{rank}"])]
-    except RuntimeError:  # the store was in the process of rank 0
+    except (OSError, RuntimeError):  # the store was in the process of rank 0
         gone = ["0"]
     silent = f"rank {', '.join(gone)}" if gone else "another rank"
     return f"no answer from {silent} ({how})"
+
+
+def of_all_ranks(value: Any) -> list[Any]:
+    """Return what every rank has given, on all of them. All ranks have to call this."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def of_this_rank(values: list[Any]) -> Any:
+    """Return this rank's part of what `of_all_ranks` has returned.
+
+    Raises:
+        UserError: there were more or fewer ranks then.
+    """
+    if len(values) != dist.get_world_size():
+        raise UserError(
+            f"last.ckpt is of a run of {len(values)} processes, and these are"
+            f" {dist.get_world_size()}: start as many, or take a new --run-dir"
+        )
+    return values[dist.get_rank()]
