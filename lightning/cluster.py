@@ -1,6 +1,6 @@
 """Train on several machines, and go on when a process has failed.
 
-torchrun --nproc-per-node 2 --max-restarts 3 -m lightning.cluster --run-dir output/c
+torchrun --nproc-per-node 2 --max-restarts 3 -m lightning.cluster --run-dir output/b
 """
 
 from datetime import timedelta
@@ -72,7 +72,6 @@ class WholeFiles(TorchCheckpointIO):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Resuming: from the end of the last epoch that was saved.
     last = run_dir / "checkpoints" / "last.ckpt"
     ckpt_path = last if last.exists() else None
     global_step = read_checkpoint(last)["global_step"] if ckpt_path else 0
@@ -88,6 +87,8 @@ def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
         accelerator="cuda" if config.use_cuda else "cpu",
         # Optimizer.
         # The Trainer calls configure_optimizers.
+        # Resuming: from the end of the last epoch that was saved.
+        # trainer.fit(ckpt_path=...) loads all but the random states.
         # Logging.
         logger=TensorBoardLogger(
             run_dir,
@@ -107,7 +108,12 @@ def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
         # Checkpoints: the best and the last.
         plugins=[WholeFiles()],
         callbacks=[
-            ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val_loss"),
+            ModelCheckpoint(
+                run_dir / "checkpoints",
+                "best",
+                monitor="val_loss",
+                enable_version_counter=False,
+            ),
             # save_last=True would save the last epoch only if it is the best as well.
             ModelCheckpoint(run_dir / "checkpoints", "last"),
             TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),
