@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from shared.checkpoints.rng import get_rng_states, set_rng_states
 from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
@@ -57,7 +58,15 @@ class Model(AutoEncoder, pl.LightningModule):
 
 
 class Data(MNISTData, pl.LightningDataModule):
-    """The shared data, which already has the hooks of a LightningDataModule."""
+    """The shared data, whose first epoch is the one after that which was saved."""
+
+    first_epoch = 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        loader = super().train_dataloader()
+        # A Trainer calls set_epoch after the workers have begun with epoch 0.
+        loader.sampler.set_epoch(self.first_epoch)
+        return loader
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -72,9 +81,13 @@ class WholeFiles(TorchCheckpointIO):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
+    # Resuming: from the end of the last epoch that was saved.
     last = run_dir / "checkpoints" / "last.ckpt"
-    ckpt_path = last if last.exists() else None
-    global_step = read_checkpoint(last)["global_step"] if ckpt_path else 0
+    ckpt_path, global_step = None, 0
+    if last.exists():
+        saved = read_checkpoint(last)
+        ckpt_path, global_step = last, saved["global_step"]
+        data.first_epoch = saved["epoch"] + 1
     trainer = pl.Trainer(
         # Processes: each has the whole model, and its own part of the images.
         # The Trainer starts them, wraps the model in DDP and shares the images out.
@@ -87,8 +100,8 @@ def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
         accelerator="cuda" if config.use_cuda else "cpu",
         # Optimizer.
         # The Trainer calls configure_optimizers.
-        # Resuming: from the end of the last epoch that was saved.
-        # trainer.fit(ckpt_path=...) loads all but the random states.
+        # Loading: all that changes in a training.
+        # The Trainer loads all but the random states, see fit below.
         # Logging.
         logger=TensorBoardLogger(
             run_dir,

@@ -68,6 +68,9 @@ class Step(nn.Module):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: MNISTData, config: ClusterConfig, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
+    # Resuming: from the end of the last epoch that was saved.
+    last = run_dir / "checkpoints" / "last.ckpt"
+    saved = read_checkpoint(last) if last.exists() else None
     # Processes: each has the whole model, and its own part of the images.
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if config.use_cuda else "gloo",
@@ -92,16 +95,14 @@ def fit(model: Model, data: MNISTData, config: ClusterConfig, run_dir: Path) -> 
     step = DistributedDataParallel(Step(model))
     # Optimizer.
     optimizer = model.configure_optimizers()
-    # Resuming: from the end of the last epoch that was saved.
+    # Loading: all that changes in a training.
     first_epoch, global_step, best_val_loss = 0, 0, float("inf")
-    last = run_dir / "checkpoints" / "last.ckpt"
-    if last.exists():
-        checkpoint = read_checkpoint(last)
-        first_epoch, global_step = checkpoint["epoch"] + 1, checkpoint["global_step"]
-        best_val_loss = checkpoint["best_val_loss"]
-        model.load_state_dict(checkpoint["state_dict"])
-        optimizer.load_state_dict(checkpoint["optimizer_states"][0])
-        set_rng_states(of_this_rank(checkpoint["rng_states"]))
+    if saved:
+        first_epoch, global_step = saved["epoch"] + 1, saved["global_step"]
+        best_val_loss = saved["best_val_loss"]
+        model.load_state_dict(saved["state_dict"])
+        optimizer.load_state_dict(saved["optimizer_states"][0])
+        set_rng_states(of_this_rank(saved["rng_states"]))
     # Logging.
     writer = SummaryWriter(run_dir, purge_step=global_step) if rank == 0 else None
     # Epochs.

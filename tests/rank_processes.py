@@ -46,7 +46,7 @@ def finish_ranks(processes: list[Any]) -> list[int]:
     deadline = time.monotonic() + 120
     while any(process.is_alive() for process in processes):
         if any(process.exitcode for process in processes):
-            deadline = min(deadline, time.monotonic() + 8)
+            deadline = min(deadline, time.monotonic() + 20)
         if time.monotonic() > deadline:
             break
         time.sleep(0.02)
