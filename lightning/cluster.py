@@ -58,7 +58,7 @@ class Model(AutoEncoder, pl.LightningModule):
 
 
 class Data(MNISTData, pl.LightningDataModule):
-    """The shared data, whose first epoch is the one after that which was saved."""
+    """The shared data, which begin with the epoch after the one that was saved."""
 
     first_epoch = 0
 

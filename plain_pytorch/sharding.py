@@ -128,11 +128,11 @@ def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> No
         if val_loss < best_val_loss:
             best_val_loss = val_loss
             write_sharded(run_dir / "sharded" / "best.ckpt", checkpoint)
+    if writer:
+        writer.close()
     # Consolidation: one process makes a file of all parts.
     if rank == 0:
         consolidate(run_dir / "sharded", run_dir / "checkpoints")
-    if writer:
-        writer.close()
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""The options of the lessons `distributed` and `sharding`."""
+"""The options of `distributed` and `sharding`, and of all runs of several processes."""
 
 import os
 from dataclasses import dataclass, field

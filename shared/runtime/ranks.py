@@ -79,7 +79,10 @@ def explain(error: RuntimeError) -> str:
     except (OSError, RuntimeError):  # the store was in the process of rank 0
         gone = ["0"]
     silent = f"rank {', '.join(gone)}" if gone else "another rank"
-    return f"no answer from {silent} ({how})"
+    return (
+        f"no answer from {silent} ({how}): start again; the lesson cluster goes on with"
+        " the same --run-dir"
+    )
 
 
 def of_all_ranks(value: Any) -> list[Any]:
