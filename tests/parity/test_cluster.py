@@ -94,7 +94,9 @@ def test_same_on_both_ranks(config: ClusterConfig) -> None:
         assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    "half", ["plain_pytorch", pytest.param("lightning", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("fault", "statuses", "said"),
     [
