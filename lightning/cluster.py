@@ -1,6 +1,6 @@
 """Train on several machines, and go on when a process has failed.
 
-torchrun --nproc-per-node 2 --max-restarts 3 -m lightning.cluster --run-dir output/b
+torchrun --nproc-per-node 2 -m lightning.cluster --run-dir output/b
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """Train on several machines, and go on when a process has failed.
 
-torchrun --nproc-per-node 2 --max-restarts 3 -m plain_pytorch.cluster --run-dir output/a
+torchrun --nproc-per-node 2 -m plain_pytorch.cluster --run-dir output/a
 """
 
 import os

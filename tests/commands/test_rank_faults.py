@@ -40,6 +40,8 @@ def start_and_wait_for_a_checkpoint(
         launcher = subprocess.Popen(
             [sys.executable, "-m", *command, *to_arguments(config)],
             cwd=ROOT,
+            # Or ranks that are started again meet at the addresses of the old ones.
+            env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
             stdout=file,
             stderr=file,
             start_new_session=True,
