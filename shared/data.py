@@ -57,9 +57,10 @@ class EpochSampler(DistributedSampler[int]):
     Args:
         size: number of indices.
         seed: the seed of the run.
-        num_replicas: number of processes that share the indices. Each gets the same
-            number of them; if they do not divide, the first ones are used twice.
-        rank: number of this process, counted from 0.
+        num_replicas: number of processes that share the indices; by default those of
+            the process group, or one if there is none. Each gets the same number of
+            indices; if they do not divide, the first ones are used twice.
+        rank: number of this process, counted from 0; by default that in the group.
         limit: number of indices of each epoch to use, instead of all.
 
     Attributes:
@@ -178,7 +179,7 @@ class MNISTData:
         return self.dataloader(self.test_set, self.first("predict", self.test_set))
 
     def limit(self, stage: str) -> int | None:
-        """Return how many images --limit-STAGE-batches leaves; None means all.
+        """Return how many images --limit-STAGE-batches leaves a process; None: all.
 
         A lesson without such an option has no limit. A share, which only the lesson
         debugging has, is no limit here: its loop takes care of it.

@@ -1,6 +1,7 @@
 """Run several ranks of a lesson, and record what each of them does."""
 
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,9 +39,18 @@ def start_ranks(
 
 
 def finish_ranks(processes: list[Any]) -> list[int]:
-    """Wait for all ranks, and return their exit statuses."""
+    """Wait for all ranks, and return their exit statuses.
+
+    As torchrun does, end those that outlive for long one that has failed.
+    """
+    deadline = time.monotonic() + 120
+    while any(process.is_alive() for process in processes):
+        if any(process.exitcode for process in processes):
+            deadline = min(deadline, time.monotonic() + 20)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
     for process in processes:
-        process.join(60)
         process.kill()
         process.join()
     return [process.exitcode for process in processes]

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from compare.parity.results import read_results
-from shared.options.distributed import DistributedConfig, RanksConfig
+from shared.options.distributed import RanksConfig
 from shared.options.train import TrainConfig
-from shared.runtime.command import one_line_errors
+from shared.runtime.command import user_errors
 from shared.runtime.errors import UserError
-from shared.runtime.ranks import GRACE
 from shared.runtime.signals import exit_on_signals
+
+GRACE = 3
+"""Seconds in which processes have to end that are told to."""
 
 Around = Callable[[Path], AbstractContextManager[object]]
 """Entered around a rank's training, with a path for what it writes, but its suffix."""
@@ -51,10 +53,11 @@ def run_rank(
     with path.with_suffix(".log").open("w") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
-    with one_line_errors(), around(path):
+    with user_errors(), around(path):
         main = importlib.import_module(f"{half}.{lesson}").main
-        # Where rank 0 saves, it has to tell the others.
-        main(config, run_dir if path.name == "rank0" else run_dir / "not told")
+        # Without --run-dir, rank 0 has to tell the others where it saves.
+        told = path.name == "rank0" or config.run_dir
+        main(config, run_dir if told else run_dir / "not told")
 
 
 def start_ranks(
@@ -96,7 +99,7 @@ def start_ranks(
 
 
 def run_ranks(
-    half: str, config: DistributedConfig, run_dir: Path, around: Around = nullcontext
+    half: str, config: RanksConfig, run_dir: Path, around: Around = nullcontext
 ) -> None:
     """Train in the lesson `distributed`.
 
@@ -148,6 +151,6 @@ class Lab:
         common = {f.name: getattr(self.config, f.name) for f in fields(TrainConfig)}
         options = common | {"devices": devices, "batch_size": batch_size} | changes
         start = time.perf_counter()
-        run_ranks(half, DistributedConfig(**options), self.folder / name, around)
+        run_ranks(half, RanksConfig(**options), self.folder / name, around)
         print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
         return read_results(self.folder / name)

@@ -18,6 +18,7 @@ from tabulate import tabulate
 
 from compare.parity.results import read_results
 from compare.parity.table import compare_results
+from shared.options.distributed import RanksConfig
 from shared.runtime.command import (
     config_class,
     parse_config,
@@ -47,7 +48,8 @@ def main() -> None:
             folders, times = [run_dir / half for half in HALVES], []
             for half, folder in zip(HALVES, folders, strict=True):
                 arguments = to_arguments(replace(config, run_dir=folder))
-                times.append(run_half(half, lesson, arguments, config.world_size))
+                devices = config.devices if isinstance(config, RanksConfig) else 0
+                times.append(run_half(half, lesson, arguments, devices))
         else:  # the lesson parses its command line itself
             run_dir = Path("output", lesson)
             runs = [run_and_find(half, lesson, arguments) for half in HALVES]
@@ -98,16 +100,20 @@ def run_and_find(half: str, lesson: str, arguments: list[str]) -> tuple[float, P
     return seconds, new[-1]
 
 
-def run_half(
-    half: str, lesson: str, arguments: list[str], world_size: int = 1
-) -> float:
+def run_half(half: str, lesson: str, arguments: list[str], devices: int = 0) -> float:
     """Run one half in a process of its own; return its wall time in seconds.
 
     A half that fails has printed why, and ends this process with its exit status.
+
+    Args:
+        half: the name of its folder.
+        lesson: the name of the lesson.
+        arguments: the command line.
+        devices: number of processes of a lesson that needs torchrun, otherwise 0.
     """
     launcher = ["-m"]
-    if half == "plain_pytorch" and world_size > 1:  # a Trainer does it itself
-        ranks = f"--nproc-per-node={world_size}"
+    if half == "plain_pytorch" and devices:  # a Trainer starts its processes itself
+        ranks = f"--nproc-per-node={devices}"
         launcher = ["-m", "torch.distributed.run", "--standalone", ranks, "-m"]
     print(f"--- {half}", flush=True)
     start = time.perf_counter()

@@ -1,35 +1,66 @@
 """Sharded checkpoints: a folder to which every process has written its own part.
 
 Of torch.distributed.checkpoint, with Lightning's keys: `state_dict` and `optimizer_0`
-are in the parts, all that is no tensor of a model or an optimizer is in META.
+are in the parts, everything else is in META.
 """
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
+
+# Every epoch replaces the folder of the last one, and torch warns each time.
+warnings.filterwarnings("ignore", "Detected an existing checkpoint")
 
 META = "meta.pt"
 """The file beside the parts, as Lightning names it."""
 
 
-def consolidate(folder: Path, path: Path) -> None:
-    """Write a sharded checkpoint of this run into one file, as all lessons read it.
+def write_sharded(folder: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint into a folder: every process its part, rank 0 the rest.
+
+    All processes have to call this together. Replaces what the folder has.
+
+    Args:
+        folder: the same on all ranks.
+        checkpoint: what `get_state_dict` has returned under `state_dict` and
+            `optimizer_0`, and what is no part of a model or an optimizer.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    parts = {name: checkpoint[name] for name in ("state_dict", "optimizer_0")}
+    dcp.save(parts, checkpoint_id=folder)  # type: ignore[attr-defined]
+    if dist.get_rank() == 0:
+        meta = {name: value for name, value in checkpoint.items() if name not in parts}
+        write_checkpoint(folder / META, meta)
+
+
+def consolidate(sharded: Path, whole: Path) -> None:
+    """Make one file of every folder in `sharded`, as all lessons read it, in `whole`.
 
     One process does so, without the others and without a model, and needs the memory
     for all of it. Take no folder from others: torch reads it by running its code.
+
+    Raises:
+        CheckpointError: a file cannot be written.
     """
-    with TemporaryDirectory() as temporary:  # torch's own conversion is not atomic
-        whole = Path(temporary, path.name)
-        dcp_to_torch_save(folder, whole)
-        checkpoint = read_checkpoint(whole)
-    meta = torch.load(folder / META, map_location="cpu", weights_only=True)
-    state = by_number(checkpoint.pop("optimizer_0"))
-    write_checkpoint(path, {**meta, **checkpoint, "optimizer_states": [state]})
+    for folder in sorted(sharded.iterdir()):
+        with TemporaryDirectory() as temporary:  # torch's own conversion is not atomic
+            path = Path(temporary, folder.name)
+            dcp_to_torch_save(folder, path)
+            checkpoint = read_checkpoint(path)
+        meta = torch.load(folder / META, map_location="cpu", weights_only=True)
+        state = by_number(checkpoint.pop("optimizer_0"))
+        complete = {**meta, **checkpoint, "optimizer_states": [state]}
+        write_checkpoint(whole / folder.name, complete)
 
 
 def by_number(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,46 +1,14 @@
 """The options of the lesson `fabric`."""
 
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from shared.options.checks import check_range
-from shared.options.train import TrainConfig
-from shared.runtime.errors import UsageError
-from shared.runtime.ranks import is_rank_0
+from shared.options.distributed import RanksConfig
 
 
 @dataclass(frozen=True)
-class FabricConfig(TrainConfig):
-    """A training by several processes, each with --batch-size images of a step."""
+class FabricConfig(RanksConfig):
+    """A training by several processes, in 16 or in 32 bits."""
 
-    devices: int = field(
-        default_factory=lambda: int(os.environ.get("LOCAL_WORLD_SIZE", 2))
-    )
-    """Processes on each machine, with a GPU each if they compute on GPUs; by default 2,
-    or as many as torchrun has started."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     """Bits of a number: 32, or 16 in the layers and 32 in weights and optimizer."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, ("devices",), at_least=1, at_most=1024)
-        if self.use_cuda and self.devices > torch.cuda.device_count():
-            raise UsageError(
-                f"--devices {self.devices}: this machine has"
-                f" {torch.cuda.device_count()} GPU; try --accelerator cpu"
-            )
-
-    @property
-    def world_size(self) -> int:
-        """How many processes train together."""
-        return self.devices
-
-    def make_run_dir(self, parent: Path) -> Path:
-        """Make the folder of the run on rank 0, the only one that writes into it."""
-        return (
-            super().make_run_dir(parent) if is_rank_0() else parent / "that of rank 0"
-        )

@@ -12,9 +12,16 @@ import torch
 import tyro
 
 from shared.options.checks import option_name
+from shared.options.distributed import RanksConfig
 from shared.options.train import Config
-from shared.runtime.errors import UsageError, UserError
-from shared.runtime.ranks import explain, is_about_ranks, is_rank_0, this_rank
+from shared.runtime.errors import UserError
+from shared.runtime.ranks import (
+    check_launch,
+    explain,
+    is_about_ranks,
+    is_rank_0,
+    this_rank,
+)
 from shared.runtime.run_dir import say_what_is_saved
 from shared.runtime.signals import exit_on_signals, ignore_signals
 
@@ -40,12 +47,10 @@ def run(main: Callable[[AnyConfig, Path], None]) -> None:
         config = parse_config(
             config_class(main), f"python -m {half}.{lesson}", module.__doc__
         )
-        started = int(os.environ.get("WORLD_SIZE", config.world_size))
-        if started != config.world_size:  # each process would train for itself
-            raise UsageError(
-                f"{started} processes were started for a run of {config.world_size}:"
-                " the lesson distributed is the one for several"
-            )
+        launcher = ""
+        if half == "plain_pytorch" and isinstance(config, RanksConfig):
+            launcher = f"{config.torchrun} -m {half}.{lesson}"
+        check_launch(config.world_size, launcher)
         set_up_torch(config)
         run_dir = config.make_run_dir(config.output_dir / lesson / half)
         resumed = run_dir.exists() and any(run_dir.iterdir())

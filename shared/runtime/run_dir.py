@@ -57,7 +57,7 @@ def say_what_is_saved(run_dir: Path, since: float = 0) -> None:
     if not run_dir.exists():  # a dry run
         return
     # A sharded checkpoint's meta.pt comes last: with it, it is whole.
-    checkpoints = ("checkpoints/*.ckpt", "checkpoints/*.sharded/meta.pt")
+    checkpoints = ("checkpoints/*.ckpt", "sharded/*/meta.pt")
     patterns = (*checkpoints, "*.npz", "*.png", "*.json")
     found = [path for pattern in patterns for path in sorted(run_dir.glob(pattern))]
     saved = [path for path in found if path.stat().st_mtime >= since]

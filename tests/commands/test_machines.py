@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from compare.parity.results import read_results
-from shared.checkpoints.resume import LAST
 from shared.checkpoints.whole_files import read_checkpoint
-from shared.options.distributed import DistributedConfig
+from shared.options.cluster import ClusterConfig
 from shared.options.train import TrainConfig
+from shared.runtime.command import to_arguments
 from tests.processes import ROOT, finish, start
 from tests.rank_processes import run_ranks
 
@@ -26,10 +26,10 @@ HALVES = ["plain_pytorch", "lightning"]
 
 
 @pytest.fixture
-def config(small: TrainConfig) -> DistributedConfig:
+def config(small: TrainConfig) -> ClusterConfig:
     """Return the options of a run on two machines with one device each."""
-    config = DistributedConfig(**vars(replace(small, batch_size=32)), num_nodes=2)
-    return replace(config, every_n_train_steps=3)
+    options = vars(small) | {"batch_size": 32, "run_dir": small.output_dir / "run"}
+    return ClusterConfig(**options, devices=1, num_nodes=2)
 
 
 @pytest.fixture
@@ -38,21 +38,20 @@ def port() -> str:
         return str(free.getsockname()[1])
 
 
-def assert_as_on_one_machine(half: str, config: DistributedConfig) -> None:
+def assert_as_on_one_machine(half: str, config: ClusterConfig) -> None:
     """Fail unless a run equals that of two processes that one machine has."""
-    here = replace(config, devices=2, num_nodes=1)
-    one_machine = run_ranks(half, "distributed", here, config.output_dir / "here")
-    (run_dir,) = (config.output_dir / half / "distributed").glob("version_*")
-    results = read_results(run_dir)
-    assert results.keys() == one_machine[0].results.keys()
-    for name, values in one_machine[0].results.items():
+    run_dir = config.output_dir / "here"
+    here = replace(config, devices=2, num_nodes=1, run_dir=run_dir)
+    one_machine = run_ranks(half, "cluster", here, run_dir)[0].results
+    assert config.run_dir
+    results = read_results(config.run_dir)
+    assert results.keys() == one_machine.keys()
+    for name, values in one_machine.items():
         assert torch.equal(results[name], values), name
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_two_agents_of_torchrun(
-    config: DistributedConfig, half: str, port: str
-) -> None:
+def test_two_agents_of_torchrun(config: ClusterConfig, half: str, port: str) -> None:
     agents = [
         start(
             "torch.distributed.run",
@@ -62,8 +61,8 @@ def test_two_agents_of_torchrun(
             "--master-addr=127.0.0.1",
             f"--master-port={port}",
             "-m",
-            f"{half}.distributed",
-            *replace(config, devices=1).to_arguments(),
+            f"{half}.cluster",
+            *to_arguments(config),
         )
         for rank in (0, 1)
     ]
@@ -73,11 +72,11 @@ def test_two_agents_of_torchrun(
     assert_as_on_one_machine(half, config)
 
 
-def test_two_machines_of_a_trainer(config: DistributedConfig, port: str) -> None:
+def test_two_machines_of_a_trainer(config: ClusterConfig, port: str) -> None:
     machines = [
         start(
-            "lightning.distributed",
-            *config.to_arguments(),
+            "lightning.cluster",
+            *to_arguments(config),
             NODE_RANK=rank,
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=port,
@@ -89,40 +88,51 @@ def test_two_machines_of_a_trainer(config: DistributedConfig, port: str) -> None
     assert_as_on_one_machine("lightning", config)
 
 
-# As slurm's srun: a SIGTERM of its own kills the tasks, scancel's signals reach them.
+# As slurm's srun at the end of a job: SIGTERM to all tasks, and SIGKILL later.
 SRUN = f"""#!{sys.executable}
-import os, signal, subprocess, sys
+import os, signal, subprocess, sys, time
+
+def end(*_):
+    for task in tasks:
+        task.terminate()
+    time.sleep(10)
+    for task in tasks:
+        task.kill()
 
 tasks = []
-signal.signal(signal.SIGTERM, lambda *_: [task.kill() for task in tasks])
-signal.signal(signal.SIGUSR2, lambda *_: [task.terminate() for task in tasks])
-open(os.path.dirname(__file__) + "/srun.pid", "w").write(str(os.getpid()))
+signal.signal(signal.SIGTERM, end)
+pid = os.path.dirname(__file__) + "/srun.pid"
+open(pid, "w").write(str(os.getpid()))
+option, *command = sys.argv[1:]
+assert option == "--kill-on-bad-exit=1"
 for rank in range(int(os.environ["SLURM_NTASKS"])):
     place = dict(SLURM_PROCID=str(rank), SLURM_NODEID=str(rank), SLURM_LOCALID="0")
-    tasks.append(subprocess.Popen(sys.argv[1:], env=dict(os.environ, **place)))
-sys.exit(max(abs(task.wait()) for task in tasks))
+    tasks.append(subprocess.Popen(command, env=dict(os.environ, **place)))
+status = max(abs(task.wait()) for task in tasks)
+os.remove(pid)
+sys.exit(status)
 """
 SCONTROL = """#!/bin/sh
+here=$(dirname "$0")
 case "$1" in
     show) printf '127.0.0.1\\n127.0.0.1\\n' ;;
-    requeue) echo "$2" >> "$(dirname "$0")/requeued" ;;
+    requeue)
+        echo "$2" >> "$here/requeued"
+        kill "$(cat "$here/srun.pid")"
+        while test -e "$here/srun.pid"; do sleep 0.1; done ;;
     *) exit 1 ;;
 esac
-"""
-SCANCEL = """#!/bin/sh
-test "$*" = "--signal=TERM 4242" && kill -USR2 "$(cat "$(dirname "$0")/srun.pid")"
 """
 
 
 def start_job(
-    half: str, config: DistributedConfig, tmp_path: Path, port: str, restarts: int
+    half: str, config: ClusterConfig, tmp_path: Path, port: str, restarts: int
 ) -> subprocess.Popen[bytes]:
     """Start a half's script as sbatch does, with the options that stand in it."""
-    scripts = {"srun": SRUN, "scontrol": SCONTROL, "scancel": SCANCEL}
-    for name, script in scripts.items():
+    for name, script in {"srun": SRUN, "scontrol": SCONTROL}.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
-    path = ROOT / half / "distributed.sbatch"
+    path = ROOT / half / "cluster.sbatch"
     lines = [line for line in path.read_text().splitlines() if "#SBATCH" in line]
     options = dict(line.split()[1].partition("=")[::2] for line in lines)
     assert options["--signal"].startswith("B:USR1@")
@@ -131,7 +141,7 @@ def start_job(
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "4242",
-        "SLURM_JOB_NAME": "distributed.sbatch",
+        "SLURM_JOB_NAME": "cluster.sbatch",
         "SLURM_JOB_NODELIST": "127.0.0.1",
         "SLURM_NODELIST": "127.0.0.1",
         "SLURM_NNODES": nodes,
@@ -141,7 +151,7 @@ def start_job(
         "PYTHON": sys.executable,
         "PORT": port,  # of the plain half; a Trainer makes its own of the job's number
         "MASTER_PORT": port,
-        "ARGS": shlex.join(config.to_arguments()),
+        "ARGS": shlex.join(to_arguments(config)),
     }
     with (tmp_path / "log").open("ab") as log:
         return subprocess.Popen(
@@ -151,19 +161,21 @@ def start_job(
 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_job_whose_time_is_over_goes_on_when_it_is_requeued(
-    config: DistributedConfig, half: str, tmp_path: Path, port: str
+    config: ClusterConfig, half: str, tmp_path: Path, port: str
 ) -> None:
-    config = replace(config, max_epochs=8, limit_train_batches=None)
+    config = replace(config, max_epochs=20, limit_train_batches=None)
+    assert config.run_dir
     job = start_job(half, config, tmp_path, port, restarts=0)
-    while not [*config.output_dir.rglob("best.ckpt")]:
+    while not [*config.run_dir.rglob("last.ckpt")]:
         assert job.poll() is None, (tmp_path / "log").read_text()
         time.sleep(0.1)
     job.send_signal(signal.SIGUSR1)
     assert job.wait(60) == 0, (tmp_path / "log").read_text()
     assert (tmp_path / "requeued").read_text() == "4242\n"
-    (run_dir,) = (config.output_dir / half / "distributed").glob("version_*")
-    saved = read_checkpoint(run_dir / LAST)["global_step"]
-    assert 0 < saved < 8 * 63
+    last = config.run_dir / "checkpoints" / "last.ckpt"
+    saved = read_checkpoint(last)["global_step"]
+    assert 0 < saved < 20 * 63
+    assert saved % 63 == 0
 
     again = start_job(half, config, tmp_path, port, restarts=1)
     assert again.wait(180) == 0, (tmp_path / "log").read_text()

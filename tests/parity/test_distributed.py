@@ -1,32 +1,43 @@
 """Two processes over gloo: both halves compute the same on each rank, to the bit."""
 
-import os
-from collections.abc import Callable
+import subprocess
+import sys
 from dataclasses import replace
-from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from shared.checkpoints.resume import LAST
-from shared.data import ImageDataset, MNISTData
+import lightning.distributed
+import plain_pytorch.distributed
+from shared.checkpoints.whole_files import read_checkpoint
+from shared.data import EpochSampler, ImageDataset, MNISTData
 from shared.model import AutoEncoder
-from shared.options.checkpoint import CheckpointConfig
-from shared.options.distributed import DistributedConfig
+from shared.options.distributed import RanksConfig
 from shared.options.train import TrainConfig
-from tests.parity.halves import Ran, assert_resumed, assert_same, run_half
-from tests.rank_processes import finish_ranks, run_ranks, start_ranks
+from tests.parity.halves import Ran, assert_same
+from tests.processes import ROOT, run_forked
+from tests.rank_processes import run_ranks
 
+LAST = Path("checkpoints", "last.ckpt")
 HALVES = ["plain_pytorch", "lightning"]
 
 
 @pytest.fixture
-def config(small: TrainConfig) -> DistributedConfig:
-    return DistributedConfig(**vars(replace(small, batch_size=32)), devices=2)
+def config(small: TrainConfig) -> RanksConfig:
+    return RanksConfig(**vars(replace(small, batch_size=32)), devices=2)
+
+
+def run_both(config: RanksConfig, change: Any = None) -> tuple[list[Ran], list[Ran]]:
+    plain, lit = (
+        run_ranks(half, "distributed", config, config.output_dir / half, change)
+        for half in HALVES
+    )
+    return plain, lit
 
 
 def add_layer(layer: type[nn.Module], *sizes: Any) -> None:
@@ -48,137 +59,164 @@ def with_batch_norm() -> None:
     add_layer(nn.BatchNorm1d, 64)
 
 
-def with_sizes_that_do_not_divide() -> None:
+def with_203_images() -> None:
+    """Leave so few images that neither 2 nor 32 divides them."""
     setup = MNISTData.setup
 
     def setup_less(self: MNISTData, stage: str) -> None:
         setup(self, stage)
-        for name in ("train_set", "val_set", "test_set"):
-            if hasattr(self, name):
-                images = getattr(self, name).images
-                odd = ImageDataset(images.select(torch.arange(203)))
-                setattr(self, name, odd)
+        for name in ("train_set", "val_set"):
+            images = getattr(self, name).images
+            setattr(self, name, ImageDataset(images.select(torch.arange(203))))
 
     MNISTData.setup = setup_less  # type: ignore[assignment,method-assign]
-
-
-def power_cut(step: int) -> None:
-    """End this rank in the middle of its step `step`, of steps counted from 0."""
-    loss = AutoEncoder.reconstruction_loss
-    left = [step]
-
-    def fatal_loss(self: AutoEncoder, images: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            if left[0] == 0:
-                os._exit(7)
-            left[0] -= 1
-        return loss(self, images)
-
-    AutoEncoder.reconstruction_loss = fatal_loss  # type: ignore[assignment,method-assign]
-
-
-def power_cut_with_dropout(step: int) -> None:
-    with_dropout()
-    power_cut(step)
 
 
 def weights(run: Ran) -> list[str]:
     return [step.weights.hash for step in run.trace.steps]
 
 
-@pytest.mark.parametrize(
-    "change", [None, with_dropout, with_batch_norm, with_sizes_that_do_not_divide]
-)
-def test_same_on_both_ranks(config: DistributedConfig, change: Any) -> None:
-    if change is with_sizes_that_do_not_divide:
-        config = replace(
-            config,
-            limit_train_batches=None,
-            limit_val_batches=None,
-            limit_test_batches=None,
-        )
-    plain, lit = (
-        run_ranks(half, "distributed", config, config.output_dir / half, change)
-        for half in HALVES
-    )
+def assert_same_on_both_ranks(plain: list[Ran], lit: list[Ran]) -> None:
     for ours, theirs in zip(plain, lit, strict=True):
-        assert len(ours.trace.steps) == 2 * (config.limit_train_batches or 4)
+        assert len(ours.trace.steps) == 2 * 12  # the limits are for each process
+        assert len(ours.trace.evaluations) == 2 * 3
         assert_same(ours, theirs)
     assert weights(plain[0]) == weights(plain[1])
-    batches = [[step.batch for step in rank.trace.steps] for rank in plain]
-    assert not any(one == other for one, other in zip(*batches, strict=True))
+    batches = [{step.batch[0].hash for step in rank.trace.steps} for rank in plain]
+    assert not batches[0] & batches[1]
 
 
-def stop_ranks(
-    half: str, config: DistributedConfig, run_dir: Path, change: Callable[[], None]
-) -> Path:
-    """Run a half until all its ranks end inside a step; return its last.ckpt."""
-    config = replace(config, every_n_train_steps=3)
-    processes = start_ranks(half, "distributed", config, run_dir, change)
-    assert finish_ranks(processes) == [7] * config.devices
-    return run_dir / LAST
-
-
-@pytest.mark.parametrize(("writer", "resumer"), list(product(HALVES, HALVES)))
-def test_a_run_cut_off_inside_an_epoch_ends_as_one_that_was_not(
-    config: DistributedConfig, writer: str, resumer: str
+def test_same_on_both_ranks_and_each_half_loads_what_the_other_saved(
+    config: RanksConfig,
 ) -> None:
-    whole = run_ranks(
-        resumer, "distributed", config, config.output_dir / "whole", with_dropout
+    assert_same_on_both_ranks(*run_both(config))
+    files = {half: config.output_dir / half / LAST for half in HALVES}
+    saved = {half: read_checkpoint(path) for half, path in files.items()}
+    plain = plain_pytorch.distributed.Model(**saved["lightning"]["hyper_parameters"])
+    plain.load_state_dict(saved["lightning"]["state_dict"])
+    lit = lightning.distributed.Model.load_from_checkpoint(
+        files["plain_pytorch"], weights_only=True
     )
-    run_dir = config.output_dir / "cut"
-    path = stop_ranks(writer, config, run_dir, partial(power_cut_with_dropout, 17))
-    config = replace(config, ckpt_path=str(path))
-    resumed = run_ranks(resumer, "distributed", config, run_dir, with_dropout)
-    for one, other in zip(whole, resumed, strict=True):
-        assert_resumed(one, other, 15)
+    for ours, theirs in zip(plain.parameters(), lit.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_a_run_that_is_cut_off_again_at_once_loses_no_random_numbers(
-    config: DistributedConfig, half: str
-) -> None:
-    whole = run_ranks(
-        half, "distributed", config, config.output_dir / "whole", with_dropout
-    )
-    run_dir = config.output_dir / "cut"
-    path = stop_ranks(half, config, run_dir, partial(power_cut_with_dropout, 17))
-    config = replace(config, ckpt_path=str(path))
-    stop_ranks(half, config, run_dir, partial(power_cut_with_dropout, 0))
-    resumed = run_ranks(half, "distributed", config, run_dir, with_dropout)
-    for one, other in zip(whole, resumed, strict=True):
-        assert_resumed(one, other, 15)
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [with_dropout, with_batch_norm])
+def test_same_with_another_layer(config: RanksConfig, change: Any) -> None:
+    assert_same_on_both_ranks(*run_both(config, change))
 
 
-@pytest.mark.parametrize("writer", HALVES)
-def test_two_processes_go_on_where_one_stopped(
-    config: DistributedConfig, writer: str
-) -> None:
-    alone = replace(config, devices=1, batch_size=64)
-    path = stop_ranks(writer, alone, config.output_dir / "one", partial(power_cut, 17))
-    config = replace(config, ckpt_path=str(path))
-    plain, lit = (
-        run_ranks(half, "distributed", config, config.output_dir / half)
-        for half in HALVES
-    )
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 3])
+def test_same_where_sizes_do_not_divide(config: RanksConfig, devices: int) -> None:
+    config = replace(config, limit_train_batches=None, limit_val_batches=None)
+    config = replace(config, devices=devices)
+    plain, lit = run_both(config, with_203_images)
     for ours, theirs in zip(plain, lit, strict=True):
-        assert len(ours.trace.steps) == 24 - 15
+        assert len(ours.trace.steps) == 2 * {2: 4, 3: 3}[devices]
         assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("writer", HALVES)
-def test_one_process_goes_on_where_two_stopped(
-    config: DistributedConfig, writer: str
+def without_set_epoch() -> None:
+    EpochSampler.set_epoch = lambda self, epoch: None  # type: ignore[method-assign]
+
+
+def without_averaged_gradients() -> None:
+    forward = DistributedDataParallel.forward
+
+    def forward_alone(self: Any, *arguments: Any) -> Any:
+        with self.no_sync():
+            return forward(self, *arguments)
+
+    DistributedDataParallel.forward = forward_alone  # type: ignore[method-assign]
+
+
+def without_reduced_val_loss() -> None:
+    all_reduce = dist.all_reduce
+
+    def only_gradients(tensor: Any, *arguments: Any, **options: Any) -> Any:
+        if tensor.numel() > 1:
+            return all_reduce(tensor, *arguments, **options)
+
+    dist.all_reduce = only_gradients
+
+
+@pytest.mark.parametrize(
+    ("mistake", "noticed"),
+    [
+        pytest.param(without_set_epoch, "batch at step 12", marks=pytest.mark.slow),
+        (without_averaged_gradients, "gradient at step 0"),
+        pytest.param(without_reduced_val_loss, "val_loss", marks=pytest.mark.slow),
+    ],
+)
+def test_a_mistake_is_noticed(config: RanksConfig, mistake: Any, noticed: str) -> None:
+    wrong, right = (
+        run_ranks(
+            "plain_pytorch", "distributed", config, config.output_dir / name, change
+        )
+        for name, change in (("wrong", mistake), ("right", None))
+    )
+    with pytest.raises(AssertionError, match=noticed):
+        assert_same(wrong[0], right[0])
+
+
+@pytest.mark.slow
+def test_torchrun_starts_both_halves(config: RanksConfig) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node=2", "-m"]
+    options = ["--dataset=mnist-5k", "--accelerator=cpu", "--limit-train-batches=2"]
+    saved = []
+    for half in HALVES:
+        run_dir = config.output_dir / half
+        arguments = [f"{half}.distributed", *options, f"--run-dir={run_dir}"]
+        subprocess.run([*torchrun, *arguments], cwd=ROOT, check=True)
+        checkpoint = read_checkpoint(run_dir / LAST)
+        saved.append(checkpoint["state_dict"])
+    for name, weight in saved[0].items():
+        assert torch.equal(weight, saved[1][name]), name
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "environment", "said"),
+    [
+        (
+            "plain_pytorch.distributed",
+            ["--devices=3"],
+            {},
+            "start it with: torchrun --nproc-per-node 3 -m plain_pytorch.distributed",
+        ),
+        (
+            "lightning.distributed",
+            ["--devices=3"],
+            {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "2"},
+            "2 processes were started for a run of 3",
+        ),
+        ("lightning.distributed", ["--devices=0"], {}, "--devices 0: must be from 1"),
+    ],
+)
+def test_wrong_options(
+    module: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    said: str,
+    tmp_path: Path,
 ) -> None:
-    """Both halves alike, on the images that are left, in the same order."""
-    path = stop_ranks(writer, config, config.output_dir / "two", partial(power_cut, 17))
-    one = CheckpointConfig(
-        **{name: getattr(config, name) for name in vars(CheckpointConfig())}
-    )
-    one = replace(one, batch_size=64, ckpt_path=str(path))
-    ours, theirs = (
-        run_half(half, "checkpoint", one, config.output_dir / f"one {half}")
-        for half in HALVES
-    )
-    assert_same(ours, theirs)
-    assert len(ours.trace.steps) == 24 - 15
+    output = f"--output-dir={tmp_path}"
+    status, _, stderr = run_forked(module, output, *arguments, **environment)
+    assert status == 2
+    assert said in " ".join(stderr.replace("│", " ").split())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_torchrun_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RanksConfig().devices == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert RanksConfig(accelerator="cpu").devices == 4
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="--devices 2: this machine has 1 GPU"):
+        RanksConfig()
