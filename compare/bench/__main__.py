@@ -6,24 +6,16 @@ The ways take turns. Printed are processor times, medians with quartiles.
 """
 
 import json
-import os
-import platform
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from tabulate import tabulate
-
 from compare.bench.ladder import ways
-from compare.bench.turns import WARM_UP, as_table, take_turns
+from compare.bench.report import conditions, table
+from compare.bench.turns import WARM_UP, take_turns
 from lightning.train import Data
 from shared.options.checks import check_range
 from shared.options.train import TrainConfig
 from shared.runtime.command import parse_config, set_up_torch, user_errors
-
-RESULTS = Path(__file__).parents[1] / "results" / "ladder.json"
-"""The committed results, which compare/lessons/speed.md shows."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +37,6 @@ class BenchConfig(TrainConfig):
         super().__post_init__()
         check_range(self, ("rounds",), at_least=2)
         check_range(self, ("limit_train_batches",), at_least=WARM_UP + 2)
-
-
-def conditions(dataset: str, threads: int, rounds: int) -> str:
-    """Return on what, with what and when something was measured."""
-    info = Path("/proc/cpuinfo")
-    cpu = platform.processor()
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0].partition(": ")[2] if names else cpu
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "pytorch-lightning")
-    )
-    return (
-        f"{datetime.now(UTC).date()}; {cpu}, {os.cpu_count()} cores, load"
-        f" {os.getloadavg()[0]:.1f} beforehand, {threads} thread; Python"
-        f" {platform.python_version()}, {versions}; {dataset}, {rounds} rounds"
-    )
-
-
-def table(seconds: dict[str, list[float]], tablefmt: str = "github") -> str:
-    """Return the ladder as a table: microseconds, and multiples of the arithmetic."""
-    base = next(iter(seconds))
-    return tabulate(
-        as_table(seconds, base, 1e-6),
-        ["one step", "µs", "times the arithmetic"],
-        tablefmt,
-        disable_numparse=True,
-    )
 
 
 def main() -> None:
