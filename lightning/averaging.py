@@ -19,8 +19,8 @@ from torch import Tensor
 
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.averaging import AveragingConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.averaging import Config
+from shared.options.common import LOG_EVERY_N_STEPS
 from shared.runtime.command import run
 
 
@@ -61,7 +61,7 @@ class EpochMean(WeightAveraging):
             super().on_train_batch_end(trainer, *arguments)
 
 
-def fit(model: Model, data: Data, config: AveragingConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Data: one process downloads it.
@@ -100,7 +100,7 @@ def fit(model: Model, data: Data, config: AveragingConfig, run_dir: Path) -> Non
 
 
 # 3. The run.
-def main(config: AveragingConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

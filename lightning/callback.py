@@ -14,8 +14,8 @@ from torch import Tensor
 
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.callback import CallbackConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.callback import Config
+from shared.options.common import LOG_EVERY_N_STEPS
 from shared.pictures.pictures import reconstruction_grid
 from shared.runtime.command import run
 
@@ -72,7 +72,7 @@ class ReconstructionPictures(pl.Callback):
             writer.add_image("reconstructions", grid, trainer.global_step - 1)
 
 
-def fit(model: Model, data: Data, config: CallbackConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Data: one process downloads it.
@@ -106,7 +106,7 @@ def fit(model: Model, data: Data, config: CallbackConfig, run_dir: Path) -> None
 
 
 # 3. The run.
-def main(config: CallbackConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from shared.checkpoints.resume import read_epoch_end
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.checkpoint import CheckpointConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.checkpoint import Config
+from shared.options.common import LOG_EVERY_N_STEPS
 from shared.runtime.command import run
 
 
@@ -48,7 +48,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: CheckpointConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Data: one process downloads it.
@@ -97,7 +97,7 @@ def load_encoder(path: Path) -> nn.Module:
     return model.encoder
 
 
-def main(config: CheckpointConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.train import LOG_EVERY_N_STEPS, Config
+from shared.options.common import LOG_EVERY_N_STEPS, RunConfig
 from shared.runtime.command import set_up_torch, user_errors
 from shared.runtime.signals import exit_on_signals
 
@@ -53,7 +53,7 @@ class Data(MNISTData, pl.LightningDataModule):
         batch_size: int = 64,
         seed: int = 42,
     ) -> None:
-        super().__init__(Config(dataset=dataset, batch_size=batch_size, seed=seed))
+        super().__init__(RunConfig(dataset=dataset, batch_size=batch_size, seed=seed))
 
 
 # 2. The loop: for every epoch, for every batch, one step.
@@ -104,7 +104,7 @@ class CLI(LightningCLI):
 
 def main() -> None:
     """Train a new model; the CLI stores the configuration beside it."""
-    set_up_torch(Config())
+    set_up_torch(RunConfig())
     cli = CLI(
         Model,
         Data,

@@ -20,8 +20,8 @@ from shared.checkpoints.rng import get_rng_states, set_rng_states
 from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.cluster import ClusterConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.cluster import Config
+from shared.options.common import LOG_EVERY_N_STEPS
 from shared.runtime.command import run
 from shared.runtime.ranks import of_all_ranks, of_this_rank
 
@@ -79,7 +79,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Resuming: from the end of the last epoch that was saved.
     last = run_dir / "checkpoints" / "last.ckpt"
@@ -136,7 +136,7 @@ def fit(model: Model, data: Data, config: ClusterConfig, run_dir: Path) -> None:
 
 
 # 3. The run.
-def main(config: ClusterConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model, or that of an earlier start."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -15,8 +15,8 @@ from torchvision.utils import save_image
 from shared.checkpoints.trained import newest_best, read_model
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.evaluate import EvaluateConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.evaluate import Config
 from shared.pictures.picture_file import read_image
 from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
@@ -49,7 +49,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 3. The run.
-def main(config: EvaluateConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Test a checkpoint, and save what its model makes of the test images."""
     # Checkpoint: of either half.
     ckpt_path = config.ckpt_path or newest_best(config.output_dir)

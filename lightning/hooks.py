@@ -15,8 +15,8 @@ from torch.nn.utils import get_total_norm
 
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.hooks import HooksConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.hooks import Config
 from shared.runtime.command import run
 
 
@@ -65,7 +65,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: HooksConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Data: one process downloads it.
@@ -101,7 +101,7 @@ def fit(model: Model, data: Data, config: HooksConfig, run_dir: Path) -> None:
 
 
 # 3. The run.
-def main(config: HooksConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.profiling import ProfilingConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.profiling import Config
 from shared.runtime.command import run
 
 
@@ -47,7 +47,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: ProfilingConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Data: one process downloads it.
@@ -81,7 +81,7 @@ def fit(model: Model, data: Data, config: ProfilingConfig, run_dir: Path) -> Non
 
 
 # 3. The run.
-def main(config: ProfilingConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

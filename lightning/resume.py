@@ -17,8 +17,8 @@ from shared.checkpoints.resume import find_checkpoint, only_process, read_same_r
 from shared.checkpoints.resume_callback import Resumable, WholeFiles
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.resume import ResumeConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.resume import Config
 from shared.runtime.command import run
 
 
@@ -61,7 +61,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Resuming: only if it is the same run.
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
@@ -120,7 +120,7 @@ def fit(model: Model, data: Data, config: ResumeConfig, run_dir: Path) -> None:
 
 
 # 3. The run.
-def main(config: ResumeConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

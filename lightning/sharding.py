@@ -16,8 +16,8 @@ from torch.distributed.fsdp import fully_shard
 from shared.checkpoints.sharded import consolidate
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.distributed import RanksConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.distributed import Config
 from shared.runtime.command import run
 
 
@@ -54,7 +54,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: RanksConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     trainer = pl.Trainer(
         # Processes: each has its own part of the model, and of the images.
@@ -92,7 +92,7 @@ def fit(model: Model, data: Data, config: RanksConfig, run_dir: Path) -> None:
 
 
 # 3. The run.
-def main(config: RanksConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

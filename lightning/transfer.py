@@ -20,8 +20,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from shared.backbones import Classifier
 from shared.checkpoints.pretrained import load_backbone
 from shared.data import Batch, MNISTData
-from shared.options.train import LOG_EVERY_N_STEPS
-from shared.options.transfer import TransferConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.transfer import Config
 from shared.runtime.command import run
 
 
@@ -62,7 +62,7 @@ class Data(MNISTData, pl.LightningDataModule):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: TransferConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Freezing: the backbone's weights, and the statistics of its batch normalization.
     # BackboneFinetuning freezes the weights; the Trainer keeps the modes it finds.
@@ -100,7 +100,7 @@ def fit(model: Model, data: Data, config: TransferConfig, run_dir: Path) -> None
 
 
 # 3. The run.
-def main(config: TransferConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     pl.seed_everything(config.seed, verbose=False)
     model = Model(

@@ -16,8 +16,8 @@ from shared.checkpoints.resume import read_epoch_end
 from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.checkpoint import CheckpointConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.checkpoint import Config
+from shared.options.common import LOG_EVERY_N_STEPS
 from shared.runtime.command import run
 
 
@@ -48,7 +48,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: CheckpointConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -141,7 +141,7 @@ def load_encoder(path: Path) -> nn.Module:
     return encoder
 
 
-def main(config: CheckpointConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -19,7 +19,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.train import LOG_EVERY_N_STEPS, TrainConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.train import Config
 from shared.runtime.command import set_up_torch, user_errors
 from shared.runtime.errors import UsageError
 from shared.runtime.run_dir import new_run_dir
@@ -53,7 +54,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -169,7 +170,7 @@ def parse() -> dict[str, Any]:
 def main() -> None:
     """Train a new model, and store the configuration beside it."""
     keys = parse()
-    config = TrainConfig(
+    config = Config(
         seed=keys["seed_everything"], **keys["trainer"], **keys["model"], **keys["data"]
     )
     set_up_torch(config)

@@ -15,7 +15,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.train import LOG_EVERY_N_STEPS, TrainConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.train import Config
 from shared.runtime.command import run
 
 
@@ -46,7 +47,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Compilation: it happens at the first call, and takes long.
     # torch.compile(model) would compile forward, and none of these two.
@@ -111,7 +112,7 @@ def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> No
 
 
 # 3. The run.
-def main(config: TrainConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

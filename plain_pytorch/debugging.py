@@ -20,8 +20,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.debugging import DebuggingConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.debugging import Config
 from shared.runtime.command import run
 from shared.runtime.errors import UsageError, UserError
 
@@ -62,7 +62,7 @@ def count(limit: int | float, loader: DataLoader[Batch]) -> int:
     return int(limit * len(loader))
 
 
-def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -141,7 +141,7 @@ def fit(model: Model, data: MNISTData, config: DebuggingConfig, run_dir: Path) -
 
 
 # 3. The run.
-def main(config: DebuggingConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -18,8 +18,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.distributed import RanksConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.distributed import Config
 from shared.runtime.command import run
 
 
@@ -63,7 +63,7 @@ class Step(nn.Module):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Processes: each has the whole model, and its own part of the images.
     dist.init_process_group("cpu:gloo,cuda:nccl" if config.use_cuda else "gloo")
@@ -140,7 +140,7 @@ def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> No
 
 
 # 3. The run.
-def main(config: RanksConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from shared.checkpoints.trained import newest_best, read_model
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.evaluate import EvaluateConfig
+from shared.options.evaluate import Config
 from shared.pictures.picture_file import read_image
 from shared.pictures.pictures import draw_embeddings, draw_pairs, join
 from shared.runtime.command import run
@@ -40,7 +40,7 @@ class Model(AutoEncoder):
 
 # 2. The loops: test all images, then predict them.
 @torch.inference_mode()
-def test(model: Model, loader: DataLoader[Batch], config: EvaluateConfig) -> float:
+def test(model: Model, loader: DataLoader[Batch], config: Config) -> float:
     """Return the mean loss, weighted by batch size."""
     model.eval()
     loss_sum, num_images = torch.zeros(()), 0
@@ -55,7 +55,7 @@ def test(model: Model, loader: DataLoader[Batch], config: EvaluateConfig) -> flo
 
 @torch.inference_mode()
 def predict(
-    model: Model, loader: DataLoader[Batch], config: EvaluateConfig
+    model: Model, loader: DataLoader[Batch], config: Config
 ) -> list[tuple[Tensor, ...]]:
     """Return what the model makes of every batch, on the CPU."""
     model.eval()
@@ -69,7 +69,7 @@ def predict(
 
 
 # 3. The run.
-def main(config: EvaluateConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Test a checkpoint, and save what its model makes of the test images."""
     # Checkpoint: of either half.
     ckpt_path = config.ckpt_path or newest_best(config.output_dir)

@@ -16,7 +16,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.train import LOG_EVERY_N_STEPS, TrainConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.train import Config
 from shared.pictures.pictures import reconstruction_grid
 from shared.runtime.command import run
 
@@ -58,7 +59,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -135,7 +136,7 @@ def fit(model: Model, data: MNISTData, config: TrainConfig, run_dir: Path) -> No
 
 
 # 3. The run.
-def main(config: TrainConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

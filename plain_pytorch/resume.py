@@ -30,8 +30,8 @@ from shared.checkpoints.rng import get_rng_states, set_rng_states
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.resume import ResumeConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.resume import Config
 from shared.runtime.command import run
 from shared.runtime.signals import (
     exit_if_signalled,
@@ -68,7 +68,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Resuming: only if it is the same run.
     position = Position()
@@ -163,7 +163,7 @@ def fit(model: Model, data: MNISTData, config: ResumeConfig, run_dir: Path) -> N
 
 
 # 3. The run.
-def main(config: ResumeConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

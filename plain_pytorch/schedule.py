@@ -23,8 +23,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.schedule import ScheduleConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.schedule import Config
 from shared.runtime.command import run
 
 
@@ -71,7 +71,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: ScheduleConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -145,7 +145,7 @@ def fit(model: Model, data: MNISTData, config: ScheduleConfig, run_dir: Path) ->
 
 
 # 3. The run.
-def main(config: ScheduleConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(

@@ -20,8 +20,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.sharded import consolidate, write_sharded
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.distributed import RanksConfig
-from shared.options.train import LOG_EVERY_N_STEPS
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.distributed import Config
 from shared.runtime.command import run
 
 
@@ -52,7 +52,7 @@ class Model(AutoEncoder):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Processes: each has its own part of the model, and of the images.
     dist.init_process_group("cpu:gloo,cuda:nccl" if config.use_cuda else "gloo")
@@ -137,7 +137,7 @@ def fit(model: Model, data: MNISTData, config: RanksConfig, run_dir: Path) -> No
 
 
 # 3. The run.
-def main(config: RanksConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

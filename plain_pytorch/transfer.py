@@ -19,8 +19,8 @@ from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.pretrained import load_backbone
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch, MNISTData
-from shared.options.train import LOG_EVERY_N_STEPS
-from shared.options.transfer import TransferConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.transfer import Config
 from shared.runtime.command import run
 
 
@@ -59,7 +59,7 @@ class Model(Classifier):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: MNISTData, config: TransferConfig, run_dir: Path) -> None:
+def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # Freezing: the backbone's weights, and the statistics of its batch normalization.
     model.backbone.requires_grad_(False)
@@ -135,7 +135,7 @@ def fit(model: Model, data: MNISTData, config: TransferConfig, run_dir: Path) ->
 
 
 # 3. The run.
-def main(config: TransferConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(

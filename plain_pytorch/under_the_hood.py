@@ -19,8 +19,8 @@ from lightning.under_the_hood import Data
 from shared.checkpoints.lightning_format import LIGHTNING_VERSION
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.data import Batch
-from shared.options.train import LOG_EVERY_N_STEPS
-from shared.options.under_the_hood import UnderTheHoodConfig
+from shared.options.common import LOG_EVERY_N_STEPS
+from shared.options.under_the_hood import Config
 from shared.runtime.command import run
 from shared.runtime.hooks import record_hooks
 
@@ -34,7 +34,7 @@ class Model(lightning.under_the_hood.Model):
 
 
 # 2. The loop: for every epoch, for every batch, one step.
-def fit(model: Model, data: Data, config: UnderTheHoodConfig, run_dir: Path) -> None:
+def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
     # This much of a Trainer the hooks below ask for.
     trainer: Any = SimpleNamespace(
@@ -154,7 +154,7 @@ def validate(model: Model, batches: Any) -> float:
 
 
 # 3. The run.
-def main(config: UnderTheHoodConfig, run_dir: Path) -> None:
+def main(config: Config, run_dir: Path) -> None:
     """Train a new model."""
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

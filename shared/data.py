@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from shared.datasets.catalog import Images, load, prepare, resolve_auto
-from shared.options.train import Config
+from shared.options.common import RunConfig
 
 Batch = Sequence[Tensor]
 """Images, (batch, 1, 28, 28) of float32 in -1..1, and labels, (batch,) of int64.
@@ -113,7 +113,7 @@ class MNISTData:
         dataset_name: the data set in use; after `setup` never `auto`.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: RunConfig) -> None:
         super().__init__()
         self.config = config
         self.dataset_name: str = config.dataset

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from shared.datasets.download import find_problems
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 
 FULL_DATA = Path(os.environ.get("DATA_DIR", "data"))
 

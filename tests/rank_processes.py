@@ -12,7 +12,7 @@ import compare.bench.processes
 from compare.parity.results import read_results
 from compare.trace.command import trace
 from compare.trace.run import Run
-from shared.options.distributed import RanksConfig
+from shared.options.distributed import Config as RanksConfig
 from tests.parity.halves import Ran
 
 

@@ -14,7 +14,7 @@ from compare.bench.report import conditions, table
 from compare.bench.turns import WARM_UP, take_turns
 from lightning.train import Data
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config, set_up_torch, user_errors
 
 

@@ -11,7 +11,7 @@ import lightning.train
 import plain_pytorch.train
 from compare.bench.turns import Clock, quiet_run_dir
 from shared.data import Batch
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 
 
 class PlainModel(Clock, plain_pytorch.train.Model):

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from compare.parity.results import read_results
-from shared.options.distributed import RanksConfig
-from shared.options.train import TrainConfig
+from shared.options.distributed import Config as RanksConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import user_errors
 from shared.runtime.errors import UserError
 from shared.runtime.signals import exit_on_signals

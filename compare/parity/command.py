@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from compare.parity.results import read_results
 from compare.parity.table import compare_results
-from shared.options.distributed import RanksConfig
+from shared.options.distributed import Config as RanksConfig
 from shared.runtime.command import (
     config_class,
     parse_config,

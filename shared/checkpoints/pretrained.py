@@ -5,7 +5,7 @@ from shared.checkpoints.trained import newest_best
 from shared.checkpoints.whole_files import load_weights, read_checkpoint
 from shared.datasets.download import network_timeout
 from shared.model import AutoEncoder
-from shared.options.transfer import TransferConfig
+from shared.options.transfer import Config as TransferConfig
 from shared.runtime.errors import UserError
 
 

@@ -19,7 +19,7 @@ from shared.checkpoints.whole_files import (
 )
 from shared.data import MNISTData
 from shared.options.checks import option_name
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UserError
 from shared.runtime.ranks import is_rank_0
 from shared.runtime.run_dir import new_run_dir, run_dirs

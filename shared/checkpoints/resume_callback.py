@@ -15,7 +15,7 @@ from shared.checkpoints.lightning_format import (
 from shared.checkpoints.resume import describe
 from shared.checkpoints.rng import get_rng_states, set_rng_states
 from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
-from shared.options.resume import ResumeConfig
+from shared.options.resume import Config as ResumeConfig
 from shared.runtime.signals import (
     exit_if_signalled,
     hold_signals,

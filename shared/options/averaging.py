@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class AveragingConfig(TrainConfig):
+class Config(train.Config):
     """A training that validates and saves an average of its weights."""
 
     weight_averaging: Literal["ema", "mean"] = "ema"
@@ -21,5 +21,5 @@ class AveragingConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, ("decay",), at_least=0, at_most=1)
-        if self.weight_averaging == "mean" and self.decay != AveragingConfig.decay:
+        if self.weight_averaging == "mean" and self.decay != Config.decay:
             raise UsageError("--decay is for --weight-averaging ema only")

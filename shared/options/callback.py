@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class CallbackConfig(TrainConfig):
+class Config(train.Config):
     """A training that draws pictures on the way."""
 
     every_n_epochs: int = 1

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class CheckpointConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training that saves, and goes on from what was saved."""
 
     ckpt_path: Path | None = None

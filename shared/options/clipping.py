@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from shared.options.train import TrainConfig
+from shared.options import train
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class ClippingConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training with a limit for the gradient."""
 
     gradient_clip_val: float = 0.1

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from shared.options import distributed
 from shared.options.checks import check_range
-from shared.options.distributed import RanksConfig
 from shared.runtime.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def default_num_nodes() -> int:
 
 
 @dataclass(frozen=True)
-class ClusterConfig(RanksConfig):
+class Config(distributed.Config):
     """A training on several machines, that goes on after a failure."""
 
     run_dir: Path | None = None

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from shared.options import train
 from shared.options.checks import check_range, option_name
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class DebuggingConfig(TrainConfig):
+class Config(train.Config):
     """A training to find bugs with.
 
     A limit is a number of batches or a share of all: 1 is one batch, 1.0 are all.

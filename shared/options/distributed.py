@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 from shared.runtime.ranks import is_rank_0
 
 
 @dataclass(frozen=True)
-class RanksConfig(TrainConfig):
+class Config(train.Config):
     """A training by several processes, each with --batch-size images of a step.
 
     The limits are for each process, too.

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class StoppingConfig(TrainConfig):
+class Config(train.Config):
     """A training that can end before its last epoch."""
 
     patience: int = 3

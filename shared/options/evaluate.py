@@ -6,11 +6,11 @@ from typing import Self
 
 from shared.checkpoints.trained import newest_best
 from shared.options.checks import check_range
-from shared.options.train import Config
+from shared.options.common import RunConfig
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Config):
+class Config(RunConfig):
     """The options of an evaluation."""
 
     ckpt_path: Path | None = None

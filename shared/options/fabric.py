@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.options.distributed import RanksConfig
+from shared.options import distributed
 
 
 @dataclass(frozen=True)
-class FabricConfig(RanksConfig):
+class Config(distributed.Config):
     """A training by several processes, in 16 or in 32 bits."""
 
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"

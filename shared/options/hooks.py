@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class HooksConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training whose learning rate warms up."""
 
     warmup_steps: int = 100

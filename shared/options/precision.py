@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class PrecisionConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training in 16 bits."""
 
     precision: Literal["bf16-mixed", "16-mixed"] = "bf16-mixed"

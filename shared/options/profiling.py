@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.options.train import TrainConfig
+from shared.options import train
 
 
 @dataclass(frozen=True)
-class ProfilingConfig(TrainConfig):
+class Config(train.Config):
     """A training that says what takes the time."""
 
     profiler: Literal["simple", "pytorch"] = "simple"

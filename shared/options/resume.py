@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Self
 
 from shared.checkpoints.resume import choose_run_dir, resumed_run_dir
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class ResumeConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training that can be stopped at any moment."""
 
     ckpt_path: str | None = None

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.options.train import TrainConfig
+from shared.options import train
 
 
 @dataclass(frozen=True)
-class ScheduleConfig(TrainConfig):
+class Config(train.Config):
     """A training whose learning rate changes."""
 
     lr_scheduler: Literal["step", "cosine", "one-cycle", "plateau"] = "step"

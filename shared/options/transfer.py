@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.options import train
 from shared.options.checks import check_range
-from shared.options.train import TrainConfig
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class TransferConfig(TrainConfig):
+class Config(train.Config):
     """The options of a classifier of ten classes, on top of a trained backbone."""
 
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist", "cifar10"] = "auto"  # type: ignore[assignment]

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from math import inf
 
-from shared.options.train import TrainConfig
+from shared.options import train
 from shared.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class OptimizersConfig(TrainConfig):
+class Config(train.Config):
     """The options of a training with an optimizer for each part of the model."""
 
     decoder_learning_rate: float = 1e-3

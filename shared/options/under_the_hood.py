@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from shared.options.train import TrainConfig
+from shared.options import train
 
 
 @dataclass(frozen=True)
-class UnderTheHoodConfig(TrainConfig):
+class Config(train.Config):
     """The options of the lesson `under_the_hood`."""
 
     max_epochs: int = 2

@@ -12,8 +12,8 @@ import torch
 import tyro
 
 from shared.options.checks import option_name
-from shared.options.distributed import RanksConfig
-from shared.options.train import Config
+from shared.options.common import RunConfig
+from shared.options.distributed import Config as RanksConfig
 from shared.runtime.errors import UserError
 from shared.runtime.ranks import (
     check_launch,
@@ -25,7 +25,7 @@ from shared.runtime.ranks import (
 from shared.runtime.run_dir import say_what_is_saved
 from shared.runtime.signals import exit_on_signals, ignore_signals
 
-AnyConfig = TypeVar("AnyConfig", bound=Config)
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 
 
 def run(main: Callable[[AnyConfig, Path], None]) -> None:
@@ -88,7 +88,7 @@ def parse_config(
     return tyro.cli(config, prog=program, description=description, args=arguments)
 
 
-def to_arguments(config: Config) -> list[str]:
+def to_arguments(config: RunConfig) -> list[str]:
     """Return the command line that gives this configuration."""
     arguments = []
     for name, value in vars(config).items():
@@ -101,7 +101,7 @@ def to_arguments(config: Config) -> list[str]:
     return arguments
 
 
-def set_up_torch(config: Config) -> None:
+def set_up_torch(config: RunConfig) -> None:
     """Set what makes two runs on the same machine equal to the last bit."""
     torch.set_num_threads(config.threads)
     # Processes that a Trainer starts would take all cores otherwise.

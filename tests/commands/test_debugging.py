@@ -9,8 +9,8 @@ import pytest
 import compare.parity.command
 from lightning.debugging import main as lightning_main
 from plain_pytorch.debugging import main as plain_main
-from shared.options.debugging import DebuggingConfig
-from shared.options.train import TrainConfig
+from shared.options.debugging import Config as DebuggingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config, run, to_arguments
 
 Command = Callable[..., tuple[int, str, str]]

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from shared.model import AutoEncoder
-from shared.options.evaluate import EvaluateConfig
-from shared.options.train import Config, TrainConfig
+from shared.options.common import RunConfig
+from shared.options.evaluate import Config as EvaluateConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments
 from shared.runtime.errors import UsageError, UserError
 from tests.processes import run_forked
@@ -25,7 +26,7 @@ HALVES = ["plain_pytorch", "lightning"]
 @pytest.fixture
 def tiny(small: TrainConfig) -> EvaluateConfig:
     """Return the options of an evaluation of a second; no checkpoint is there yet."""
-    shared = {option.name: getattr(small, option.name) for option in fields(Config)}
+    shared = {option.name: getattr(small, option.name) for option in fields(RunConfig)}
     return EvaluateConfig(**shared, limit_test_batches=2, limit_predict_batches=2)
 
 
@@ -43,7 +44,7 @@ def write(path: Path, **changes: Any) -> Path:
     return path
 
 
-def best(config: Config, run: str) -> Path:
+def best(config: RunConfig, run: str) -> Path:
     """Return where a run has its best checkpoint."""
     return config.output_dir / run / "checkpoints" / "best.ckpt"
 

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from compare.parity.results import read_results
-from shared.options.resume import ResumeConfig
-from shared.options.train import TrainConfig
+from shared.options.resume import Config as ResumeConfig
+from shared.options.train import Config as TrainConfig
 from tests.processes import forkserver
 
 HALVES = ["plain_pytorch", "lightning"]

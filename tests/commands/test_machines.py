@@ -15,8 +15,8 @@ import torch
 
 from compare.parity.results import read_results
 from shared.checkpoints.whole_files import read_checkpoint
-from shared.options.cluster import ClusterConfig
-from shared.options.train import TrainConfig
+from shared.options.cluster import Config as ClusterConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments
 from tests.processes import ROOT, finish, start
 from tests.rank_processes import run_ranks

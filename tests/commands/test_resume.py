@@ -13,8 +13,8 @@ import torch
 from compare.parity.results import read_results
 from shared.checkpoints.resume import LAST
 from shared.checkpoints.whole_files import read_checkpoint
-from shared.options.resume import ResumeConfig
-from shared.options.train import TrainConfig
+from shared.options.resume import Config as ResumeConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments
 from shared.runtime.errors import UsageError
 from tests.parity.halves import run_half

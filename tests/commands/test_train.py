@@ -15,7 +15,7 @@ import torch
 import lightning.train
 import plain_pytorch.train
 from shared.datasets.download import DIGESTS
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments, user_errors
 from shared.runtime.errors import UserError
 from tests.processes import (

@@ -10,8 +10,8 @@ import torch
 import torchvision
 
 from shared.model import AutoEncoder
-from shared.options.train import TrainConfig
-from shared.options.transfer import TransferConfig
+from shared.options.train import Config as TrainConfig
+from shared.options.transfer import Config as TransferConfig
 from shared.runtime.errors import UsageError, UserError
 
 HALVES = ["plain_pytorch", "lightning"]

@@ -10,7 +10,7 @@ from compare.bench.ladder import ways
 from compare.bench.turns import Clock, as_table, ratios, show, take_turns
 from lightning.train import Data
 from plain_pytorch.train import Model
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from tests.processes import run_forked
 
 

@@ -13,7 +13,7 @@ import lightning.train
 import tests.compare_here
 from compare.parity import command
 from compare.parity.table import compare_results
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments
 from tests.processes import finish, run, start
 

@@ -12,7 +12,7 @@ from compare.divergence.difference import compare_runs
 from compare.parity.results import read_results
 from compare.trace.command import trace
 from compare.trace.run import Run
-from shared.options.train import Config
+from shared.options.common import RunConfig
 
 
 class Ran(NamedTuple):
@@ -22,7 +22,7 @@ class Ran(NamedTuple):
     results: dict[str, Tensor]
 
 
-def run_half(half: str, lesson: str, config: Config, run_dir: Path) -> Ran:
+def run_half(half: str, lesson: str, config: RunConfig, run_dir: Path) -> Ran:
     """Run a lesson's main in a new folder, or in that of the run it resumes."""
     run_dir.mkdir(parents=True, exist_ok=True)
     main = importlib.import_module(f"{half}.{lesson}").main

@@ -22,8 +22,8 @@ import plain_pytorch.averaging
 from lightning.averaging import Data, Model
 from shared.checkpoints.whole_files import write_checkpoint
 from shared.model import AutoEncoder
-from shared.options.averaging import AveragingConfig
-from shared.options.train import TrainConfig
+from shared.options.averaging import Config as AveragingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from shared.data import MNISTData
 from shared.model import AutoEncoder
-from shared.options.callback import CallbackConfig
-from shared.options.train import TrainConfig
+from shared.options.callback import Config as CallbackConfig
+from shared.options.train import Config as TrainConfig
 from shared.pictures.pictures import reconstruction_grid
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half

@@ -14,8 +14,8 @@ import plain_pytorch.checkpoint
 from shared.checkpoints.whole_files import CheckpointError, read_checkpoint
 from shared.data import EpochSampler
 from shared.model import AutoEncoder
-from shared.options.checkpoint import CheckpointConfig
-from shared.options.train import TrainConfig
+from shared.options.checkpoint import Config as CheckpointConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
 

@@ -18,7 +18,7 @@ from compare.trace.command import trace
 from lightning.cli import CLI
 from plain_pytorch.cli import parse
 from shared.checkpoints.whole_files import read_checkpoint
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import user_errors
 from shared.runtime.run_dir import run_dirs
 from tests.parity.halves import Ran, assert_same

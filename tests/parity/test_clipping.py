@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shared.options.clipping import ClippingConfig
-from shared.options.train import TrainConfig
+from shared.options.clipping import Config as ClippingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 from tests.parity.planted import plant

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule
 
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 from tests.parity.planted import plant

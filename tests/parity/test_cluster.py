@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.model import AutoEncoder
-from shared.options.cluster import ClusterConfig
-from shared.options.train import TrainConfig
+from shared.options.cluster import Config as ClusterConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_resumed, assert_same
 from tests.rank_processes import finish_ranks, run_ranks, start_ranks

@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.model import AutoEncoder
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")

@@ -15,8 +15,8 @@ from compare.trace.command import trace
 from compare.trace.run import Run
 from shared.data import MNISTData
 from shared.model import AutoEncoder
-from shared.options.debugging import DebuggingConfig
-from shared.options.train import TrainConfig
+from shared.options.debugging import Config as DebuggingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UserError
 from tests.parity.halves import Ran, assert_same, run_half
 

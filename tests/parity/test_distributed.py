@@ -17,8 +17,8 @@ import plain_pytorch.distributed
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.data import EpochSampler, ImageDataset, MNISTData
 from shared.model import AutoEncoder
-from shared.options.distributed import RanksConfig
-from shared.options.train import TrainConfig
+from shared.options.distributed import Config as RanksConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same
 from tests.processes import ROOT, run_forked
 from tests.rank_processes import run_ranks

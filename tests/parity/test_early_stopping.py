@@ -21,8 +21,8 @@ import lightning.early_stopping
 import plain_pytorch.early_stopping
 from shared.data import Batch
 from shared.model import AutoEncoder
-from shared.options.early_stopping import StoppingConfig
-from shared.options.train import TrainConfig
+from shared.options.early_stopping import Config as StoppingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config, to_arguments
 from tests.parity.halves import Ran, assert_same, run_half
 from tests.processes import run_forked

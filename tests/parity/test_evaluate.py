@@ -15,8 +15,9 @@ import lightning.evaluate
 import plain_pytorch.evaluate
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
-from shared.options.evaluate import EvaluateConfig
-from shared.options.train import Config, TrainConfig
+from shared.options.common import RunConfig
+from shared.options.evaluate import Config as EvaluateConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")
@@ -32,7 +33,7 @@ def train(half: str, config: TrainConfig) -> Path:
 
 def evaluate_config(small: TrainConfig, ckpt_path: Path) -> EvaluateConfig:
     """Return the options of an evaluation of a few batches of the same digits."""
-    shared = {option.name: getattr(small, option.name) for option in fields(Config)}
+    shared = {option.name: getattr(small, option.name) for option in fields(RunConfig)}
     return EvaluateConfig(
         **shared, ckpt_path=ckpt_path, limit_test_batches=3, limit_predict_batches=2
     )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import plain_pytorch.fabric
 from shared.data import EpochSampler, ImageDataset, MNISTData
 from shared.model import AutoEncoder
-from shared.options.fabric import FabricConfig
-from shared.options.train import TrainConfig
+from shared.options.fabric import Config as FabricConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import assert_same, run_half
 from tests.rank_processes import run_ranks

@@ -7,8 +7,8 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lightning.hooks import Model
-from shared.options.hooks import HooksConfig
-from shared.options.train import TrainConfig
+from shared.options.hooks import Config as HooksConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 from tests.parity.planted import plant

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning.loggers import Model as LightningModel
 from shared.data import Batch
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 NAMES = {

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 
 import lightning.metrics
 from shared.data import Batch
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 import plain_pytorch.precision
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.model import AutoEncoder
-from shared.options.precision import PrecisionConfig
-from shared.options.train import TrainConfig
+from shared.options.precision import Config as PrecisionConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_same, run_half
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from plain_pytorch.profiling import Stopwatch
-from shared.options.profiling import ProfilingConfig
-from shared.options.train import TrainConfig
+from shared.options.profiling import Config as ProfilingConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 

@@ -20,8 +20,8 @@ from shared.checkpoints.whole_files import (
 )
 from shared.data import EpochSampler
 from shared.model import AutoEncoder
-from shared.options.resume import ResumeConfig
-from shared.options.train import TrainConfig
+from shared.options.resume import Config as ResumeConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime import signals
 from shared.runtime.errors import UserError
 from tests.parity.halves import Ran, assert_resumed, assert_same, run_half

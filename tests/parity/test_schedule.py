@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import StepLR
 
-from shared.options.schedule import ScheduleConfig
-from shared.options.train import TrainConfig
+from shared.options.schedule import Config as ScheduleConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config
 from tests.parity.halves import Ran, assert_same, run_half
 

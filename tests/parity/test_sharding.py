@@ -13,7 +13,7 @@ from torch import Tensor
 import plain_pytorch.sharding
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.model import AutoEncoder
-from shared.options.distributed import RanksConfig
+from shared.options.distributed import Config as RanksConfig
 from tests.parity.halves import Ran, assert_same
 from tests.rank_processes import run_ranks
 

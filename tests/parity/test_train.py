@@ -11,7 +11,7 @@ import lightning.train
 import plain_pytorch.train
 from shared.data import EpochSampler
 from shared.model import AutoEncoder
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 

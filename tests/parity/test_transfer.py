@@ -14,8 +14,8 @@ from torch import nn
 import lightning.transfer
 from shared.backbones import Classifier
 from shared.data import MNISTData
-from shared.options.train import TrainConfig
-from shared.options.transfer import TransferConfig
+from shared.options.train import Config as TrainConfig
+from shared.options.transfer import Config as TransferConfig
 from tests.parity.halves import Ran, assert_same, run_half
 
 HALVES = ("plain_pytorch", "lightning")

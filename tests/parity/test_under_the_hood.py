@@ -16,8 +16,8 @@ from pytorch_lightning.trainer import call
 import plain_pytorch.under_the_hood
 from lightning.under_the_hood import Model
 from shared.data import Batch
-from shared.options.train import TrainConfig
-from shared.options.under_the_hood import UnderTheHoodConfig
+from shared.options.train import Config as TrainConfig
+from shared.options.under_the_hood import Config as UnderTheHoodConfig
 from shared.runtime.hooks import hook_names
 from tests.parity.halves import Ran, assert_same, run_half
 

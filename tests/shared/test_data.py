@@ -9,7 +9,7 @@ from torchvision import datasets, transforms
 
 from shared.data import EpochSampler, ImageDataset, MNISTData
 from shared.datasets.catalog import Images, load, load_5k
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 
 
 @pytest.fixture

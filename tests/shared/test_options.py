@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shared.options.checks import option_name
-from shared.options.train import TrainConfig
+from shared.options.train import Config as TrainConfig
 from shared.runtime.command import parse_config, to_arguments
 from shared.runtime.errors import UsageError
 
