@@ -90,6 +90,7 @@ def main(config: Config, run_dir: Path) -> None:
         grid = draw_pairs(image, reconstruction)
         save_image(grid, run_dir / "image.png")
         writer.add_image("image", grid)
+    writer.close()
 
 
 if __name__ == "__main__":

@@ -12,21 +12,6 @@ from torch import Tensor
 from shared.datasets.download import DIGESTS, fetch, find_problems, read_checked
 from shared.runtime.errors import UserError
 
-DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-CLASSES = {
-    "mnist": DIGITS,
-    "mnist-5k": DIGITS,
-    "fashion-mnist": (
-        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
-        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    ),
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
-    ),
-}
-"""Names of the labels 0 to 9, by data set."""
-
 
 class Images(NamedTuple):
     """Images with their labels.

@@ -18,7 +18,7 @@ from shared.options.evaluate import Config as EvaluateConfig
 from shared.options.train import Config as TrainConfig
 from shared.runtime.command import to_arguments
 from shared.runtime.errors import UsageError, UserError
-from tests.processes import run_forked
+from tests.processes import run, run_forked
 
 HALVES = ["plain_pytorch", "lightning"]
 
@@ -54,7 +54,7 @@ def test_both_halves_say_and_leave_what_they_should(tiny: EvaluateConfig) -> Non
     path = write(best(tiny, "train/lightning/version_0"))
     Image.new("L", (40, 60), 255).save(tiny.output_dir / "my.png")
     config = replace(tiny, image=tiny.output_dir / "my.png")
-    status, stdout, stderr = run_forked("compare", "evaluate", *to_arguments(config))
+    status, stdout, stderr = run("compare", "evaluate", *to_arguments(config))
     assert status == 0
     assert "site-packages" not in stderr  # no warning, from whichever library
     halves, table = stdout.split("\nThe runs are in ")
@@ -69,7 +69,8 @@ def test_both_halves_say_and_leave_what_they_should(tiny: EvaluateConfig) -> Non
     ]
     assert verdict == ["same"]
     pictures = ["embeddings.png", "image.png", "reconstructions.png"]
-    assert [row[0] for row in rows] == ["test_loss", "embeddings", "labels", *pictures]
+    names = {"test_loss", "embeddings", "labels", *pictures}
+    assert names <= {row[0] for row in rows}
     assert {row[-1] for row in rows} == {"0"}
 
 

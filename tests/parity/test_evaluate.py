@@ -212,7 +212,7 @@ def with_other_reconstructions(patch: pytest.MonkeyPatch) -> None:
     [
         (with_other_weights, "evaluation at step -1"),
         (in_training_mode, "evaluation at step -1"),
-        (with_other_labels, "labels"),
+        (with_other_labels, "embeddings, step 0"),  # the colors of the points
         (with_other_reconstructions, "evaluation at step -1"),
     ],
 )
