@@ -59,6 +59,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         # Limits: 1 is one batch, 1.0 are all.
         limit_train_batches=config.limit_train_batches,
         limit_val_batches=config.limit_val_batches,
+        fast_dev_run=config.fast_dev_run,  # a few batches, and no file is left
         # Overfitting: learn a few batches by heart, the same in every epoch.
         overfit_batches=config.overfit_batches,
         # Device.
@@ -89,9 +90,6 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
             ModelCheckpoint(run_dir / "checkpoints", "last"),
             TQDMProgressBar(refresh_rate=LOG_EVERY_N_STEPS),
         ],
-        # Dry run: a few batches, and no file is left.
-        # The Trainer leaves out the logger and the checkpoints.
-        fast_dev_run=config.fast_dev_run,
     )
     trainer.fit(model, datamodule=data)
 

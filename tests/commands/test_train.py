@@ -101,7 +101,7 @@ def test_usage_errors_end_with_status_2(small: TrainConfig, half: str) -> None:
     assert "--batch-size 0: must be from 1 to" in stderr
     status, _, stderr = run_forked(f"{half}.train", *arguments, WORLD_SIZE="2")
     assert status == 2
-    assert_one_error(stderr, "the lesson distributed is the one for several")
+    assert_one_error(stderr, "take the lesson distributed")
     assert not small.output_dir.exists()
 
 
