@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.checkpoints.checkpoint_io import WholeFiles
 from shared.checkpoints.rng import get_rng_states, set_rng_states
-from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
+from shared.checkpoints.whole_files import read_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.cluster import Config
@@ -67,15 +67,6 @@ class Data(MNISTData, pl.LightningDataModule):
         # A Trainer calls set_epoch after the workers have begun with epoch 0.
         loader.sampler.set_epoch(self.first_epoch)
         return loader
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Replaces a file once the new one is whole; a Trainer does so on one disk only."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        write_checkpoint(Path(path), checkpoint)
 
 
 # 2. The loop: for every epoch, for every batch, one step.
