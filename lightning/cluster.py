@@ -1,4 +1,4 @@
-"""Train on several machines, and go on when a process has failed.
+"""Train on several machines, and go on after a failure, with a Trainer.
 
 torchrun --nproc-per-node 2 -m lightning.cluster --run-dir output/b
 """
@@ -58,7 +58,7 @@ class Model(AutoEncoder, pl.LightningModule):
 
 
 class Data(MNISTData, pl.LightningDataModule):
-    """The shared data, which begin with the epoch after the one that was saved."""
+    """The shared data, which begins with the epoch after the saved one."""
 
     first_epoch = 0
 
@@ -92,7 +92,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         # Optimizer.
         # The Trainer calls configure_optimizers.
         # Loading: all that changes in a training.
-        # The Trainer loads all but the random states, see fit below.
+        # trainer.fit does so; on_load_checkpoint adds the random states.
         # Logging.
         logger=TensorBoardLogger(
             run_dir,
@@ -116,6 +116,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
                 run_dir / "checkpoints",
                 "best",
                 monitor="val_loss",
+                # A best.ckpt of an epoch that is repeated is replaced.
                 enable_version_counter=False,
             ),
             # save_last=True would save the last epoch only if it is the best as well.
