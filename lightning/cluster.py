@@ -116,7 +116,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
                 run_dir / "checkpoints",
                 "best",
                 monitor="val_loss",
-                # A best.ckpt of an epoch that is repeated is replaced.
+                # Replaces the best.ckpt of an epoch that is repeated.
                 enable_version_counter=False,
             ),
             # save_last=True would save the last epoch only if it is the best as well.

@@ -130,7 +130,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
             write_sharded(run_dir / "sharded" / "best.ckpt", checkpoint)
     if writer:
         writer.close()
-    # Consolidation: one process makes a file of all parts.
+    # Consolidation: one process joins all parts in a file.
     if rank == 0:
         consolidate(run_dir / "sharded", run_dir / "checkpoints")
     dist.destroy_process_group()

@@ -86,7 +86,7 @@ def explain(error: RuntimeError) -> str:
 
 
 def of_all_ranks(value: Any) -> list[Any]:
-    """Return what every rank has given, on all of them. All ranks have to call this."""
+    """Return the values of all ranks, on each of them. All ranks have to call this."""
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
