@@ -1,52 +1,70 @@
-"""Searches one file."""
+"""Searches one document."""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator
 
-from compare.legacy.blocks import SUFFIXES, Block, read_blocks
+from compare.legacy.blocks import Block, Document
 from compare.legacy.classes import Function
-from compare.legacy.finder import Finder
+from compare.legacy.finder import Finder, Hit
 from compare.legacy.parse import parse
-from compare.legacy.rules import Finding, UnusableFileError
+from compare.legacy.rules import RULES, Finding
 
-# At the end of a line: nothing is reported of it, or of the class that it begins.
-ON_PURPOSE = "# legacy: on purpose"
+# Nothing is reported of a line, or of the class or function that it begins.
+ON_PURPOSE = re.compile(r"#\s*legacy: on purpose\b")
+NOQA = re.compile(r"#\s*noqa(?::\s*([A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*))?", re.IGNORECASE)
+PACKAGE = r"\b(?:pytorch[-_]lightning|lightning)(?:\[[\w,\s-]+\])?"
+PIN = re.compile(
+    rf"{PACKAGE}(?:\s*>=?\s*[\d.]+\s*,)?\s*(?P<how>===?|~=|<=?|(?<=[a-z])=)\s*"
+    r"[\"']?(?P<version>\d[\w.]*)"
+)
+ALL_MODULES = {"lightning", "pytorch_lightning"}
 
 
-def search(path: Path) -> list[Finding]:
-    """Return what is found in a file, in the order of its lines.
+def search(document: Document) -> list[tuple[Finding, Hit, Block | None]]:
+    """Return what is found in a document, in the order of its lines.
+
+    With each finding come the hit and, where the block can be changed, the block.
 
     Raises:
-        UnusableFileError: the file is of another kind, binary, too large or nested too
-            deeply.
-        OSError: it cannot be read.
+        RecursionError: the code is nested too deeply.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        known = " ".join(sorted(SUFFIXES))
-        raise UnusableFileError(f"{path}: not one of {known}")
-    blocks, mentions_lightning = read_blocks(path)
-    findings, parsed = [], []
-    for block in blocks:
-        pieces, why, line = parse(block)
-        parsed += pieces
-        if why:
-            found = f"does not parse as a whole: {why}"
-            now = "valid Python 3; what can be read of it is searched"
-            findings.append(Finding(str(path), line, found, now, "", "raises"))
-    trees = [tree for tree, _ in parsed]
-    is_script = path.suffix.lower() == ".py"
-    if mentions_lightning and not (is_script and imports_others_only(trees)):
-        try:
-            findings += in_trees(str(path), parsed)
-        except RecursionError:
-            raise UnusableFileError(
-                f"{path}: nested too deeply, not searched"
-            ) from None
-    return sorted(findings, key=lambda finding: finding.line)
+    found: list[tuple[Hit, Block | None]] = [(hit, None) for hit in pins(document)]
+    parsed: list[tuple[ast.Module, Block, bool]] = []
+    if document.about_lightning:
+        for block in document.blocks:
+            pieces, why, line = parse(block)
+            exact = len(pieces) == 1 and len(pieces[0][1].lines) == len(block.lines)
+            parsed += [(tree, piece, exact and not why) for tree, piece in pieces]
+            if why:
+                found.append((Hit(line, 1, RULES["slip"]["unparsed"], (why,)), None))
+    trees = [tree for tree, _, _ in parsed]
+    is_script = document.path.suffix.lower() == ".py"
+    if not (is_script and imports_others_only(trees)):
+        finder = Finder(trees)
+        for tree, block, exact in parsed:
+            hits = finder.search(tree, exact)
+            found += [(hit, block if exact else None) for hit in hits]
+    silent = silenced(document, trees)
+    result = []
+    for hit, block in dict(found).items():
+        rule = hit.rule
+        codes = silent.get(hit.line, set())
+        if rule.code in codes or "" in codes:
+            continue
+        texts = [rule.found, rule.now]
+        if hit.details:
+            texts = [text.format(*hit.details) for text in texts]
+        cell, line = document.places.get(hit.line, (None, hit.line))
+        finding = Finding(
+            str(document.path), cell, line, hit.column, rule.code, rule.effect,
+            *texts, rule.since, hit.skeleton,
+        )  # fmt: skip
+        result.append((finding, hit, block))
+    return sorted(result, key=lambda one: (one[1].line, one[1].column))
 
 
-def imports_others_only(trees: list[ast.Module]) -> bool:
+def imports_others_only(trees: Iterable[ast.Module]) -> bool:
     """Return whether a script imports something, and nothing of Lightning."""
     modules = []
     for node in (node for tree in trees for node in ast.walk(tree)):
@@ -55,29 +73,45 @@ def imports_others_only(trees: list[ast.Module]) -> bool:
         elif isinstance(node, ast.ImportFrom):
             modules.append(node.module or "")
     packages = {module.split(".")[0] for module in modules}
-    return bool(packages) and not packages & {"lightning", "pytorch_lightning"}
+    return bool(packages) and not packages & ALL_MODULES
 
 
-def in_trees(file: str, parsed: list[tuple[ast.Module, Block]]) -> Iterator[Finding]:
-    """Yield what is found in the trees of one file, which share their names."""
-    finder = Finder([tree for tree, _ in parsed])
-    for tree, block in parsed:
-        meant = on_purpose(tree, block.lines)
-        for hit in finder.search(tree):
-            rule = hit.rule
-            found, now = rule.found, rule.now
-            if hit.details:
-                found, now = found.format(*hit.details), now.format(*hit.details)
-            if hit.line not in meant:
-                line = block.numbers[hit.line - 1]
-                yield Finding(file, line, found, now, rule.since, rule.effect)
+def silenced(document: Document, trees: Iterable[ast.Module]) -> dict[int, set[str]]:
+    """Return the codes that each line silences; "" stands for all."""
+    silent: dict[int, set[str]] = {}
+    purposes = set()
+    for number, line in document.lines.items():
+        if "#" in line and (noqa := NOQA.search(line)):
+            codes = re.findall(r"[A-Z]+\d+", (noqa[1] or "").upper())
+            silent[number] = set(codes or [""])
+        if ON_PURPOSE.search(line):
+            silent[number] = {""}
+            purposes.add(number)
+    for node in (node for tree in trees for node in ast.walk(tree) if purposes):
+        if isinstance(node, ast.ClassDef | Function) and node.lineno in purposes:
+            every = range(node.lineno, (node.end_lineno or 0) + 1)
+            silent |= dict.fromkeys(every, {""})
+    return silent
 
 
-def on_purpose(tree: ast.Module, lines: list[str]) -> set[int]:
-    """Return the lines that are old on purpose."""
-    marked = {n for n, line in enumerate(lines, 1) if line.endswith(ON_PURPOSE)}
-    if marked:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef | Function) and node.lineno in marked:
-                marked |= set(range(node.lineno, (node.end_lineno or 0) + 1))
-    return marked
+def pins(document: Document) -> Iterator[Hit]:
+    """Yield the versions of Lightning that a line asks for, if they are unsafe."""
+    script = document.path.suffix.lower() == ".py"
+    for number, line in document.lines.items():
+        for pin in PIN.finditer(line) if "ightning" in line else ():
+            quoted = line[: pin.start()].rstrip(" ")[-1:] in ("'", '"')
+            if script and not quoted and not re.search(r"\bpip3? install", line):
+                continue
+            asked = [int(n) for n in re.findall(r"\d+", pin["version"])[:3]]
+            version = [*asked, 0, 0][:3]
+            shown = " ".join(pin[0].split())
+            if version in ([2, 6, 2], [2, 6, 3]) and "=" in pin["how"]:
+                name = "compromised"
+            elif version < [2, 6, 6] and not (
+                pin["how"] == "~=" and (version[:1] if len(asked) < 3 else version[:2])
+                >= ([2] if len(asked) < 3 else [2, 6])
+            ) or pin["how"] == "<" and version <= [2, 6, 6]:  # fmt: skip
+                name = "unsafe_checkpoint"
+            else:
+                continue
+            yield Hit(number, pin.start() + 1, RULES["slip"][name], (shown,))

@@ -1,8 +1,22 @@
 """For every rule of compare/legacy: code that it is about, and code that it is not."""
 
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
 import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from compare.legacy.rules import RULES, Rule
+import pytorch_lightning as pl
+from pytorch_lightning import callbacks
+from pytorch_lightning.tuner import Tuner
+from torch import nn
+
+from compare.legacy.rules import API, RULES, Rule
+from shared.runtime.hooks import hook_names
 
 IMPORTS = """import pytorch_lightning as pl
 import torch
@@ -162,3 +176,127 @@ def examples(rule: Rule) -> tuple[str, str]:
 
 
 ALL_RULES = [rule for rules in RULES.values() for rule in rules.values()]
+
+
+# What Lightning 2.6 has: compare/legacy/api.json, written by
+# python -m tests.compare.legacy_examples
+STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+PACKAGES = ("callbacks", "cli", "loggers", "profilers", "strategies", "tuner")
+
+
+def parameters(function: Any) -> str:
+    """Return the parameters but self: after `*` by keyword only, `**` takes any."""
+    shown = []
+    for name, one in list(inspect.signature(function).parameters.items())[1:]:
+        if one.kind is one.KEYWORD_ONLY and not {"*", "*args"} & set(shown):
+            shown.append("*")
+        marks = {one.VAR_POSITIONAL: "*args", one.VAR_KEYWORD: "**"}
+        shown.append(marks.get(one.kind, name))
+    return " ".join(shown)
+
+
+def given(hook: Any) -> str:
+    """Return what a hook is given; with `?`, only where there are several loaders."""
+    if hook.__name__ in STEPS:
+        return "batch batch_idx? dataloader_idx?"
+    if hook.__name__ == "backward":
+        return "loss"
+    return parameters(hook).replace("dataloader_idx", "dataloader_idx?") if (
+        "dataloader_idx: int = 0" in str(inspect.signature(hook))
+    ) else parameters(hook)
+
+
+def names_in(module: str) -> set[str]:
+    """Return what a module has, and what its source binds on some machine."""
+    path = Path(pl.__file__).parent.joinpath(*module.split(".")[1:])
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names = {inner.stem for inner in path.glob("*") if inner.name[0] != "_"}
+    todo: list[ast.AST] = [ast.parse(source.read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.alias):
+            names.add(node.asname or node.name.split(".")[0])
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        todo += ast.iter_child_nodes(node)
+    with suppress(ImportError):
+        names |= set(dir(importlib.import_module(module)))
+    return {name for name in names if name.isidentifier() and name[:2] != "__"}
+
+
+def members(thing: Any) -> set[str]:
+    """Return the attributes of an object, but those of a torch module."""
+    return {name for name in dir(thing) if name[:2] != "__"} - set(dir(nn.Module()))
+
+
+def api() -> dict[str, Any]:
+    """Return the names, parameters and hooks of the installed Lightning."""
+    found = [info.name for info in pkgutil.walk_packages(pl.__path__, pl.__name__ + ".")]
+    modules = [pl.__name__, *(name for name in found if "__main__" not in name)]
+    homes: dict[str, dict[int, str]] = {}
+    for name in modules:
+        with suppress(ImportError):
+            for key, value in vars(importlib.import_module(name)).items():
+                own = getattr(value, "__module__", None) or ""
+                if own.startswith(pl.__name__) and getattr(value, "__name__", "") == key:
+                    if not key.startswith("_") and "._" not in name:
+                        old = homes.setdefault(key, {}).get(id(value), name)
+                        better = min(old, name, key=lambda p: (p.count("."), len(p), p))
+                        homes[key][id(value)] = better
+    classes = {"Trainer": pl.Trainer, "LightningDataModule": pl.LightningDataModule}
+    for package in PACKAGES:
+        for key, value in vars(importlib.import_module(f"{pl.__name__}.{package}")).items():
+            if inspect.isclass(value) and value.__module__.startswith(pl.__name__):
+                classes[key] = value
+    signatures = {key: parameters(value.__init__) for key, value in classes.items()}
+    hooks = {
+        owner: {name: given(getattr(kind, name)) for name in sorted(hook_names(kind))}
+        for owner, kind in (
+            ("LightningModule", pl.LightningModule),
+            ("LightningDataModule", pl.LightningDataModule),
+            ("Callback", pl.Callback),
+        )
+    }
+    hooks["Callback"]["finetune_function"] = "pl_module epoch optimizer"
+    hooks["Callback"]["freeze_before_training"] = "pl_module"
+    for owner in (pl.Trainer, pl.LightningModule, callbacks.BaseFinetuning, Tuner):
+        for name, value in vars(owner).items():
+            value = getattr(value, "__func__", value)
+            if inspect.isfunction(value) and name[0] != "_":
+                if name not in hooks["LightningModule"] and name not in hooks["Callback"]:
+                    signature = parameters(value)
+                    if "staticmethod" in str(type(vars(owner)[name])):
+                        signature = "*args **"
+                    signatures[f"{owner.__name__}.{name}"] = signature
+    instances = {
+        "Trainer": pl.Trainer(accelerator="cpu", logger=False, barebones=True),
+        "ModelCheckpoint": callbacks.ModelCheckpoint(),
+        "EarlyStopping": callbacks.EarlyStopping("loss"),
+    }
+    read_only = {
+        owner.__name__: " ".join(
+            name
+            for name in sorted(members(owner))
+            if isinstance(getattr(owner, name), property) and not getattr(owner, name).fset
+        )
+        for owner in (pl.Trainer, pl.LightningModule, pl.LightningDataModule)
+    }
+    return {
+        "modules": {f"pl{m[17:]}": " ".join(sorted(names_in(m))) for m in modules},
+        "homes": {
+            key: f"pl{next(iter(paths.values()))[17:]}"
+            for key, paths in sorted(homes.items())
+            if len(paths) == 1
+        },
+        "signatures": signatures,
+        "hooks": hooks,
+        "members": {key: " ".join(sorted(members(x))) for key, x in instances.items()},
+        "read_only": read_only,
+    }
+
+
+if __name__ == "__main__":
+    API.write_text(json.dumps(api(), indent=1) + "\n")
