@@ -46,6 +46,7 @@ class Block:
         column: how many characters of each line come before the code.
         doubtful: it may be something else than Python.
         cell: the number of the notebook's cell, from 1.
+        masked: its lines without those of IPython, where it has some.
     """
 
     lines: list[str]
@@ -53,6 +54,7 @@ class Block:
     column: int = 0
     doubtful: bool = False
     cell: int | None = None
+    masked: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,16 @@ def read_text(path: Path) -> str:
             f"{path}: a binary file, or not UTF-8: not read"
         ) from None
     return re.sub(r"\r\n?", "\n", text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file anew, with the encoding and the line ends that it has."""
+    data = path.read_bytes()
+    encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+    if path.suffix != ".py":
+        encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+    end = next((e for e in ("\r\n", "\r") if e.encode() in data), "\n")
+    path.write_bytes(text.replace("\n", end).encode(encoding))
 
 
 def cells(path: Path, text: str) -> Iterator[tuple[str, str]]:

@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from difflib import unified_diff
 from pathlib import Path
 
-from compare.legacy.blocks import PINS, SUFFIXES, read
+from compare.legacy.blocks import PINS, SUFFIXES, read, read_text, write_text
 from compare.legacy.report import FORMATS
 from compare.legacy.rules import Finding, UnusableFileError
-from compare.legacy.search import search
+from compare.legacy.search import Found, search
 
 SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 HELP = """\
@@ -52,19 +53,36 @@ def main(argv: list[str]) -> int:
             from compare.legacy import fix
         except ImportError:
             parser.error("--diff and --fix need libcst: pip install libcst")
-    select, ignore = (tuple(x.replace(",", " ").split()) for x in (options.select, options.ignore))
+    select, ignore = (
+        tuple(codes.replace(",", " ").split())
+        for codes in (options.select, options.ignore)
+    )
+
+    def wanted(path: Path) -> list[Found]:
+        return [
+            one
+            for one in search(read(path))
+            if one[0].code.startswith(select)
+            and not (ignore and one[0].code.startswith(ignore))
+        ]
+
     findings: list[Finding] = []
-    status = changes = 0
+    status = differs = 0
     for path in files(options.paths):
         try:
-            found = search(read(path))
-            wanted = [
-                one for one in found
-                if one[0].code.startswith(select) and not one[0].code.startswith(ignore or ("-",))
-            ]  # fmt: skip
+            found = wanted(path)
             if options.diff or options.fix:
-                ...
-            findings += [finding for finding, _, _ in wanted]
+                old = read_text(path)
+                new = fix.fixed(read(path), old, [one[1:] for one in found])
+                if options.diff and new != old:
+                    differs = 1
+                    names = f"a/{path}", f"b/{path}"
+                    lines = [text.split("\n") for text in (old, new)]
+                    print("\n".join(unified_diff(*lines, *names, lineterm="")))
+                elif new != old:
+                    write_text(path, new)
+                    found = wanted(path)
+            findings += [finding for finding, _, _ in found]
         except (UnusableFileError, OSError) as error:
             why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
         except RecursionError:
@@ -75,6 +93,8 @@ def main(argv: list[str]) -> int:
             continue
         print(f"error: {why}", file=sys.stderr)
         status = 2
+    if options.diff:
+        return status or differs
     if findings or not status or options.output_format != "text":
         print(FORMATS[options.output_format](findings))
     found_any = any(finding.effect != "note" for finding in findings)

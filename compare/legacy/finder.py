@@ -18,6 +18,7 @@ BY_NAME = {
     "teardown": {"stage"},
     "configure_gradient_clipping": {"gradient_clip_val", "gradient_clip_algorithm"},
 }
+IMPORT = "import"  # for --fix: from where the names are now
 LIGHTNING_PATH = re.compile(r"\b(?:pytorch_lightning|lightning\.pytorch)(?:\.\w+)+")
 
 
@@ -198,27 +199,29 @@ class Finder(ast.NodeVisitor):
 
     # Names.
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
-        for place, path in self.names.bind_import(node):
-            self.check_path(place, path)
+        for alias, path in self.names.bind_import(node):
+            self.check_path(node, path, alias)
 
     visit_ImportFrom = visit_Import
 
-    def check_path(self, node: ast.AST, path: str) -> None:
-        """Report what is no more on the way to a name, once."""
+    def check_path(
+        self, node: ast.AST, path: str, alias: ast.alias | None = None
+    ) -> None:
+        """Report what is no more on the way to a name: at the name, or the import."""
         if not path.startswith("pl."):
             return
-        for old in name_rules(path):
+        old = next(name_rules(path), None)
+        gone = missing_part(path) if self.exact else ""
+        moved = IMPORT if gone and home_of(path) else None
+        fix = moved if isinstance(node, ast.ImportFrom) else None
+        place = alias if alias and path in (old, gone) else node
+        if old:
+            self.hit(place, "name", old, fix=fix)
+        elif gone:
             home = home_of(path)
-            old_path = home if missing_part(path) and not missing_part(home) else None
-            self.hit(node, "name", old, fix=old_path)
-            return
-        if self.exact and (gone := missing_part(path)):
-            home = home_of(path)
-            now = home.replace("pl.", "pytorch_lightning.", 1) if home else ""
-            self.hit(
-                node, "slip", "unknown_name", f"pytorch_lightning{gone[2:]}",
-                now or "nothing: Lightning 2.6 has no such name", fix=home or None,
-            )  # fmt: skip
+            now = f"pytorch_lightning{home[2:]}" if home else "nothing of this name"
+            found = f"pytorch_lightning{gone[2:]}"
+            self.hit(place, "slip", "unknown_name", found, now, fix=fix)
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str) and "lightning" in node.value:
@@ -368,10 +371,10 @@ class Finder(ast.NodeVisitor):
         removed = argument_rule in RULES["argument"]
         for part in [value] if removed else branches(value):
             old = f"{argument_rule}={shown_value(part)}"
-            if self.hit(place, "value", old, fix=fix_of(old, value)):
+            if self.hit(place, "value", old, fix=fix_of(old, value, place)):
                 return
         if removed:
-            self.hit(place, "argument", argument_rule, fix=fix_of(argument_rule, value))
+            self.hit(place, "argument", argument_rule, fix=fix_of(argument_rule, value, place))
         elif unknown:
             self.slip(place, "unknown_argument", name, argument)
 
@@ -437,12 +440,9 @@ def shown_value(value: ast.expr) -> str:
     return ""
 
 
-def fix_of(old: str, value: ast.expr) -> str | None:
+def fix_of(old: str, value: ast.expr, place: ast.AST) -> str | None:
     """Return the arguments that --fix writes, with {0} for the value."""
-    change, *kinds = FIXES.get(old, [None])
-    ok = not kinds or (
-        isinstance(value, ast.Constant) and type(value.value).__name__ in kinds
-    ) or (
-        isinstance(value, ast.List) and "list" in kinds
-    )  # fmt: skip
-    return change if ok else None
+    change, *kinds = FIXES.get(old, [""])
+    kind = type(value.value if isinstance(value, ast.Constant) else value).__name__
+    fits = not kinds or kind.lower() in kinds
+    return change if old in FIXES and fits and isinstance(place, ast.keyword) else None

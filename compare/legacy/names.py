@@ -115,7 +115,7 @@ class Names:
                 return called and f"{called}()"
         return None
 
-    def bind_import(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[ast.AST, str]]:
+    def bind_import(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[ast.alias | None, str]]:
         """Bind the names of an import; yields the path of everything it imports."""
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -123,19 +123,19 @@ class Names:
                 self.bound[alias.asname or top] = canonical(
                     alias.name if alias.asname else top
                 )
-                yield node, canonical(alias.name)
+                yield None, canonical(alias.name)
             return
         module = canonical("." * node.level + (node.module or ""))
         for alias in node.names:
             if alias.name == "*" and module != "pl":
                 self.bound.setdefault("Trainer", f"{module}.Trainer")
-                yield node, module
+                yield None, module
             elif alias.name == "*":
                 self.bound |= {kind: f"pl.{kind}" for kind in KINDS}
             else:
                 path = canonical(f"{module}.{alias.name}")
                 self.bound[alias.asname or alias.name] = path
-                yield alias if len(node.names) > 1 else node, path
+                yield alias if len(node.names) > 1 else None, path
 
     def bind(self, target: ast.expr, value: ast.expr | None) -> None:
         """Bind what an assignment sets."""

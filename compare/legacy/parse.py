@@ -38,7 +38,7 @@ def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
     """
     for lines in (block.lines, without_magic(block.lines)):
         try:
-            trees = [(tree_of(lines), replace(block, lines=lines))]
+            trees = [(tree_of(lines), replace(block, masked=lines))]
         except ERRORS as error:
             message = str(getattr(error, "msg", "") or error or "nested too deeply")
             why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)

@@ -21,7 +21,10 @@ PIN = re.compile(
 ALL_MODULES = {"lightning", "pytorch_lightning"}
 
 
-def search(document: Document) -> list[tuple[Finding, Hit, Block | None]]:
+Found = tuple[Finding, Hit, Block | None]
+
+
+def search(document: Document) -> list[Found]:
     """Return what is found in a document, in the order of its lines.
 
     With each finding come the hit and, where the block can be changed, the block.
@@ -29,25 +32,29 @@ def search(document: Document) -> list[tuple[Finding, Hit, Block | None]]:
     Raises:
         RecursionError: the code is nested too deeply.
     """
-    found: list[tuple[Hit, Block | None]] = [(hit, None) for hit in pins(document)]
+    found = list(pins(document))
     parsed: list[tuple[ast.Module, Block, bool]] = []
     if document.about_lightning:
         for block in document.blocks:
             pieces, why, line = parse(block)
-            exact = len(pieces) == 1 and len(pieces[0][1].lines) == len(block.lines)
-            parsed += [(tree, piece, exact and not why) for tree, piece in pieces]
+            parsed += [(tree, piece, piece.masked is not None) for tree, piece in pieces]
             if why:
-                found.append((Hit(line, 1, RULES["slip"]["unparsed"], (why,)), None))
+                found.append(Hit(line, 1, RULES["slip"]["unparsed"], (why,)))
     trees = [tree for tree, _, _ in parsed]
     is_script = document.path.suffix.lower() == ".py"
     if not (is_script and imports_others_only(trees)):
         finder = Finder(trees)
-        for tree, block, exact in parsed:
-            hits = finder.search(tree, exact)
-            found += [(hit, block if exact else None) for hit in hits]
+        for tree, _, exact in parsed:
+            found += finder.search(tree, exact)
+    owners = {
+        number: block
+        for _, block, exact in parsed
+        for number in block.numbers
+        if exact and (not block.doubtful or len(block.lines) > 1)
+    }
     silent = silenced(document, trees)
     result = []
-    for hit, block in dict(found).items():
+    for hit in dict.fromkeys(found):
         rule = hit.rule
         codes = silent.get(hit.line, set())
         if rule.code in codes or "" in codes:
@@ -60,7 +67,7 @@ def search(document: Document) -> list[tuple[Finding, Hit, Block | None]]:
             str(document.path), cell, line, hit.column, rule.code, rule.effect,
             *texts, rule.since, hit.skeleton,
         )  # fmt: skip
-        result.append((finding, hit, block))
+        result.append((finding, hit, owners.get(hit.line)))
     return sorted(result, key=lambda one: (one[1].line, one[1].column))
 
 
