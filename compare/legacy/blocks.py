@@ -35,7 +35,9 @@ LOOKS_LIKE_PYTHON = re.compile(
     r"|.*\b(Trainer|LightningCLI)\("
 )
 INLINE = re.compile(r"(?<!`)(``?)(?!`)([^`\n]*[(.][^`\n]*)\1(?!`)")
-CELL_OF_OTHERS = re.compile(r"\s*%%(?!time|capture|prun|writefile\s.*\.py\b|file\s.*\.py\b)")
+CELL_OF_OTHERS = re.compile(
+    r"\s*%%(?!time|capture|prun|writefile\s.*\.py\b|file\s.*\.py\b)"
+)
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
 
 
 def directives(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
-    """Yield the Python in the code blocks of reStructuredText, and that in its lines."""
+    """Yield the Python in the blocks of reStructuredText, and that in its lines."""
     at = 0
     while at < len(lines):
         opening = DIRECTIVE.fullmatch(lines[at].rstrip())
@@ -205,6 +207,9 @@ def indent(line: str) -> int:
 def block(code: list[str], where: list[int], language: str) -> Iterator[Block]:
     """Yield what a text shows as code, if it can be Python."""
     named = bool(PYTHON.match(language))
+    if re.match(r"\W*(diff|patch)\b", language):
+        code = ["" if line.lstrip().startswith("-") else line for line in code]
+        code = [re.sub(r"^(\s*)\+", r"\1 ", line) for line in code]
     if not named and not any(map(LOOKS_LIKE_PYTHON.match, code)):
         return
     flush = textwrap.dedent("\n".join(code)).split("\n")[: len(where)]

@@ -10,7 +10,7 @@ from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # Whose classes have no hooks, whatever their methods are called; of Lightning's own
 # those are meant that are neither modules nor callbacks.
-OTHERS = "abc fastai keras pl sklearn tensorflow torch transformers".split()
+OTHERS = set("abc fastai keras pl sklearn tensorflow torch transformers".split())  # noqa: SIM905
 # Enough of one to tell a LightningModule.
 TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
 # How much alike a method's name and a hook's are if one is the other misspelt.

@@ -46,7 +46,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--exit-zero", action="store_true", help="1 becomes 0")
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--diff", action="store_true", help="show what --fix changes")
-    change.add_argument("--fix", action="store_true", help="change files, report the rest")
+    change.add_argument(
+        "--fix", action="store_true", help="change files, report the rest"
+    )
     options = parser.parse_args(argv)
     if options.diff or options.fix:
         try:
@@ -77,8 +79,8 @@ def main(argv: list[str]) -> int:
                 if options.diff and new != old:
                     differs = 1
                     names = f"a/{path}", f"b/{path}"
-                    lines = [text.split("\n") for text in (old, new)]
-                    print("\n".join(unified_diff(*lines, *names, lineterm="")))
+                    before, after = (text.splitlines(True) for text in (old, new))
+                    sys.stdout.writelines(unified_diff(before, after, *names))
                 elif new != old:
                     write_text(path, new)
                     found = wanted(path)
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> int:
             why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
         except RecursionError:
             why = f"{path}: nested too deeply, not searched"
-        except Exception as error:  # noqa: BLE001 - the other files are reported
+        except Exception as error:  # the other files are reported all the same
             why = f"{path}: not searched, {type(error).__name__}: {error}"
         else:
             continue

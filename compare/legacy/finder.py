@@ -9,8 +9,17 @@ from compare.legacy import classes, slips
 from compare.legacy.classes import Function
 from compare.legacy.names import TELLING, Names, class_name, kind_of
 from compare.legacy.rules import (
-    CHANGED, FIXES, HOOKS, MEMBERS, READ_ONLY, RULES, SIGNATURES, Rule, home_of, missing_part
-)  # fmt: skip
+    CHANGED,
+    FIXES,
+    HOOKS,
+    MEMBERS,
+    READ_ONLY,
+    RULES,
+    SIGNATURES,
+    Rule,
+    home_of,
+    missing_part,
+)
 
 # What hooks are given by name.
 BY_NAME = {
@@ -84,7 +93,9 @@ class Finder(ast.NodeVisitor):
         self.visit(tree)
         return list(dict.fromkeys(self.hits))
 
-    def hit(self, node: ast.AST, kind: str, old: str, *details: str, **more: str | None) -> bool:
+    def hit(
+        self, node: ast.AST, kind: str, old: str, *details: str, **more: str | None
+    ) -> bool:
         """Keep a hit if there is a rule; returns whether there is."""
         rule = RULES[kind].get(old)
         if rule and not self.guarded:
@@ -134,6 +145,10 @@ class Finder(ast.NodeVisitor):
             self.check_class(node, kind, certain)
         for child in node.body:
             self.visit(child)
+            if isinstance(child, ast.Assign) and isinstance(child.targets[0], ast.Name):
+                for owner in (node.name, "self"):
+                    name = f"{owner}.{child.targets[0].id}"
+                    self.names.options[name] = self.names.literal(child.value)
         self.names.bound = outer
 
     def family(self, node: ast.ClassDef) -> list[ast.ClassDef]:
@@ -201,6 +216,7 @@ class Finder(ast.NodeVisitor):
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias, path in self.names.bind_import(node):
             self.check_path(node, path, alias)
+        self.own_init -= {alias.asname or alias.name for alias in node.names}
 
     visit_ImportFrom = visit_Import
 
@@ -256,7 +272,7 @@ class Finder(ast.NodeVisitor):
             self.names.options.setdefault(ast.unparse(node.target), []).extend(more)
 
     def check_stored(self, node: ast.Attribute, value: ast.expr) -> None:
-        """Report attributes of Lightning's objects that are set in vain, or not at all."""
+        """Report attributes of Lightning's objects that are set in vain."""
         owner = self.names.path(node.value) or "?"
         name, attr = class_name(owner), node.attr
         given = ast.unparse(value) if isinstance(value, ast.Name) else "..."
@@ -267,7 +283,11 @@ class Finder(ast.NodeVisitor):
         if not self.certain(node.value) and name != "Trainer":
             return
         if attr in READ_ONLY.get(name, ()):
-            own = {m.name for c in self.classes.values() for m in classes.own_functions(c.body)}
+            own = {
+                m.name
+                for c in self.classes.values()
+                for m in classes.own_functions(c.body)
+            }
             if attr not in own:
                 self.slip(node, "read_only", name, attr)
         elif name == "Trainer" and attr not in MEMBERS["Trainer"]:
@@ -308,11 +328,16 @@ class Finder(ast.NodeVisitor):
         name = class_name(owner)
         inherited = isinstance(node.value, ast.Call)
         if inherited or attr not in self.members | self.stored:
-            known = self.hit(node, "attribute", f"{name}.{attr}")
-            of_object = owner.endswith("()") and name in MEMBERS and self.exact
-            if not known and of_object and self.certain(node.value):
-                if attr not in MEMBERS[name] and not attr.startswith("__"):
-                    self.slip(node, "unknown_attribute", name, attr)
+            gone = attr not in MEMBERS.get(name, {attr}) and not attr.startswith("__")
+            if self.hit(node, "attribute", f"{name}.{attr}"):
+                return
+            if (
+                gone
+                and owner.endswith("()")
+                and self.exact
+                and self.certain(node.value)
+            ):
+                self.slip(node, "unknown_attribute", name, attr)
         if "()" not in owner and not any(name_rules(owner)) and not missing_part(owner):
             self.check_path(node, self.names.path(node) or "")
 
@@ -341,32 +366,32 @@ class Finder(ast.NodeVisitor):
         for argument, value, place in self.names.arguments(node):
             unknown = self.exact and not {argument, "**"} & set(signature)
             self.check_argument(name, argument, value, place, unknown)
+        given = len(positional)
         first = [part for part in signature if part not in ("*args", "**")]
         at_most = first.index("*") if "*" in first else len(first)
-        if len(positional) > at_most and "*args" not in signature and self.exact:
-            if not any(isinstance(arg, ast.Starred) for arg in positional):
-                now = ", ".join(f"{p}=..." for p in first[: len(positional)] if p != "*")
-                self.slip(node, "positional_arguments", name, str(len(positional)), now)
+        spread = any(isinstance(arg, ast.Starred) for arg in positional)
+        if given > at_most and "*args" not in signature and self.exact and not spread:
+            now = ", ".join(f"{part}=..." for part in first[1:given] or ["..."])
+            self.slip(node, "positional_arguments", name, str(given), now)
         if not node.args and not any(k.arg is None for k in node.keywords):
-            given = {keyword.arg for keyword in node.keywords}
+            names = {keyword.arg for keyword in node.keywords}
             for rule in RULES["missing"].values():
-                owner, argument = rule.old.split(".")
-                if owner == name and argument not in given:
+                of, argument = rule.old.split(".")
+                if of == name and argument not in names:
                     self.hit(node, "missing", rule.old)
 
     def note_forward(self, node: ast.Call, called: str) -> None:
         """Keep that the function around a call hands its own ** on."""
         function = self.function
         if function and function.args.kwarg and function.name != "__init__":
-            for keyword in node.keywords:
-                if keyword.arg is None and isinstance(keyword.value, ast.Name):
-                    if keyword.value.id == function.args.kwarg.arg:
-                        self.forwards[function.name] = called
+            spread = [ast.unparse(k.value) for k in node.keywords if not k.arg]
+            if function.args.kwarg.arg in spread:
+                self.forwards[function.name] = called
 
     def check_argument(
         self, name: str, argument: str, value: ast.expr, place: ast.AST, unknown: bool
     ) -> None:
-        """Report an argument that is no more, or a value that it no longer has: once."""
+        """Report an argument that is no more, or else its value."""
         argument_rule = f"{name}.{argument}"
         removed = argument_rule in RULES["argument"]
         for part in [value] if removed else branches(value):
@@ -374,7 +399,12 @@ class Finder(ast.NodeVisitor):
             if self.hit(place, "value", old, fix=fix_of(old, value, place)):
                 return
         if removed:
-            self.hit(place, "argument", argument_rule, fix=fix_of(argument_rule, value, place))
+            self.hit(
+                place,
+                "argument",
+                argument_rule,
+                fix=fix_of(argument_rule, value, place),
+            )
         elif unknown:
             self.slip(place, "unknown_argument", name, argument)
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
@@ -17,7 +18,9 @@ CKPT = "Trainer.resume_from_checkpoint"
 Place = tuple[int, int]
 
 
-def fixed(document: Document, text: str, hits: Iterable[tuple[Hit, Block | None]]) -> str:
+def fixed(
+    document: Document, text: str, hits: Iterable[tuple[Hit, Block | None]]
+) -> str:
     """Return the text of a document with all changes made that keep its meaning.
 
     A block of which a change would lose a comment, or that would not parse any more, is
@@ -45,8 +48,12 @@ def fixed(document: Document, text: str, hits: Iterable[tuple[Hit, Block | None]
 def in_notebook(document: Document, text: str, new: dict[int, list[str]]) -> str:
     """Return the text of a notebook with the new sources of its cells."""
     notebook = json.loads(text)
-    styles = [{"indent": n, "ensure_ascii": a} for n in (1, 2, 4, None) for a in (0, 1)]
-    style = next((s for s in styles if json.dumps(notebook, **s) == text.strip()), styles[0])  # type: ignore
+    dumps = [
+        partial(json.dumps, indent=indent, ensure_ascii=ascii_only)
+        for indent in (1, 2, 4, None)
+        for ascii_only in (False, True)
+    ]
+    dump = next((d for d in dumps if d(notebook) == text.strip()), dumps[0])
     all_cells = [c for s in notebook.get("worksheets", [notebook]) for c in s["cells"]]
     for first, lines in new.items():
         number, line = document.places[first]
@@ -56,7 +63,7 @@ def in_notebook(document: Document, text: str, new: dict[int, list[str]]) -> str
             source = "\n".join(lines)
             as_list = isinstance(cell[key], list)
             cell[key] = source.splitlines(keepends=True) if as_list else source
-    return json.dumps(notebook, **style) + "\n" * text.endswith("\n")  # type: ignore
+    return dump(notebook) + "\n" * text.endswith("\n")
 
 
 def changed(block: Block, edits: dict[Place, str]) -> list[str]:
@@ -68,7 +75,9 @@ def changed(block: Block, edits: dict[Place, str]) -> list[str]:
         edits[place] = ""
     adds = {place: value for place, (kind, value) in moves.items() if kind == "to"}
     try:
-        result = MetadataWrapper(cst.parse_module(code)).visit(Changes(edits, adds)).code
+        result = (
+            MetadataWrapper(cst.parse_module(code)).visit(Changes(edits, adds)).code
+        )
         ast.parse(result)
     except (cst.ParserSyntaxError, SyntaxError, RecursionError):
         return block.lines
@@ -87,17 +96,25 @@ def comments(code: str) -> list[str]:
     return [line.partition("#")[2] for line in code.split("\n") if "#" in line]
 
 
-def checkpoint_moves(tree: ast.Module, edits: dict[Place, str]) -> dict[Place, tuple[str, str]]:
+def checkpoint_moves(
+    tree: ast.Module, edits: dict[Place, str]
+) -> dict[Place, tuple[str, str]]:
     """Return where `resume_from_checkpoint` goes from a Trainer to its only `fit`."""
     moves: dict[Place, tuple[str, str]] = {}
     for scope in ast.walk(tree):
         if not isinstance(scope, ast.Module | ast.FunctionDef):
             continue
         nodes = list(inside(scope))
-        stored = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        stored = [
+            n.id
+            for n in nodes
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        ]
         for node in nodes:
             match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(keywords=given)):
+                case ast.Assign(
+                    targets=[ast.Name(id=name)], value=ast.Call(keywords=given)
+                ):
                     pass
                 case _:
                     continue
@@ -108,10 +125,20 @@ def checkpoint_moves(tree: ast.Module, edits: dict[Place, str]) -> dict[Place, t
             for keyword in given:
                 place = (keyword.lineno, keyword.col_offset)
                 value = ast.unparse(keyword.value)
-                known = isinstance(keyword.value, ast.Constant | ast.Name | ast.Attribute)
-                if keyword.arg != "resume_from_checkpoint" or place not in edits or not known:
+                known = isinstance(
+                    keyword.value, ast.Constant | ast.Name | ast.Attribute
+                )
+                if (
+                    keyword.arg != "resume_from_checkpoint"
+                    or place not in edits
+                    or not known
+                ):
                     continue
-                if stored.count(name) == 1 and len(fits) == 1 and stored.count(value) <= 1:
+                if (
+                    stored.count(name) == 1
+                    and len(fits) == 1
+                    and stored.count(value) <= 1
+                ):
                     moves[place] = ("from", "")
                     moves[fits[0].lineno, fits[0].col_offset] = ("to", value)
     for place in [p for p, fix in edits.items() if fix == CKPT and p not in moves]:
@@ -151,11 +178,19 @@ class Changes(cst.CSTTransformer):
                 args.append(arg)
                 continue
             value = cst.Module([]).code_for_node(arg.value)
-            made = cst.ensure_type(cst.parse_expression(f"f({edit.format(value)})"), cst.Call).args
+            made = cst.ensure_type(
+                cst.parse_expression(f"f({edit.format(value)})"), cst.Call
+            ).args
             args += [one.with_changes(equal=arg.equal) for one in made[:-1]]
-            args += [made[-1].with_changes(equal=arg.equal, comma=arg.comma)] if made else []
+            args += (
+                [made[-1].with_changes(equal=arg.equal, comma=arg.comma)]
+                if made
+                else []
+            )
         if value := self.adds.get(self.place(original_node)):
-            made = cst.ensure_type(cst.parse_expression(f"f(ckpt_path={value})"), cst.Call).args
+            made = cst.ensure_type(
+                cst.parse_expression(f"f(ckpt_path={value})"), cst.Call
+            ).args
             if args and not isinstance(args[-1].comma, cst.Comma):
                 after = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
                 args[-1] = args[-1].with_changes(comma=after)
@@ -169,12 +204,16 @@ class Changes(cst.CSTTransformer):
                 return updated_node
             unique[key] = arg
         args = list(unique.values())
-        if args and not (original_node.args and isinstance(original_node.args[-1].comma, cst.Comma)):
-            args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+        if args and (last := updated_node.args[-1:]):
+            code = cst.Module([]).code_for_node(args[-1])
+            if "#" not in code or args[-1] is last[0]:  # not the comment behind it
+                args[-1] = args[-1].with_changes(comma=last[0].comma)
         return updated_node.with_changes(args=args)
 
     def leave_SimpleStatementLine(
-        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+        self,
+        original_node: cst.SimpleStatementLine,
+        updated_node: cst.SimpleStatementLine,
     ) -> cst.SimpleStatementLine | cst.FlattenSentinel[cst.SimpleStatementLine]:
         """Import names from where they are now; one module takes a line."""
         statement = updated_node.body[0]
@@ -187,7 +226,11 @@ class Changes(cst.CSTTransformer):
         if IMPORT not in {self.edits.get(self.place(part)) for part in parts}:
             return updated_node
         module = cst.Module([]).code_for_node(statement.module)
-        top = "lightning.pytorch" if module.startswith("lightning.") else "pytorch_lightning"
+        top = (
+            "lightning.pytorch"
+            if module.startswith("lightning.")
+            else "pytorch_lightning"
+        )
         places: dict[str, list[cst.ImportAlias]] = {}
         for alias in statement.names:
             path = canonical(f"{module}.{alias.evaluated_name}")
@@ -201,12 +244,18 @@ class Changes(cst.CSTTransformer):
         lines = []
         for i, (owner, aliases) in enumerate(places.items()):
             if len(places) > 1:
-                aliases = [a.with_changes(comma=cst.MaybeSentinel.DEFAULT) for a in aliases]
-            one = statement.with_changes(module=cst.parse_expression(owner), names=aliases)
+                aliases = [
+                    a.with_changes(comma=cst.MaybeSentinel.DEFAULT) for a in aliases
+                ]
+            one = statement.with_changes(
+                module=cst.parse_expression(owner), names=aliases
+            )
             if len(places) > 1:
                 one = one.with_changes(lpar=None, rpar=None)
             line = updated_node.with_changes(body=[one])
             if i:
-                line = line.with_changes(leading_lines=[], trailing_whitespace=cst.TrailingWhitespace())
+                line = line.with_changes(
+                    leading_lines=[], trailing_whitespace=cst.TrailingWhitespace()
+                )
             lines.append(line)
         return cst.FlattenSentinel(lines)

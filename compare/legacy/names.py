@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from compare.legacy.classes import is_guarded
 from compare.legacy.rules import RULES
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
@@ -115,7 +116,9 @@ class Names:
                 return called and f"{called}()"
         return None
 
-    def bind_import(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[ast.alias | None, str]]:
+    def bind_import(
+        self, node: ast.Import | ast.ImportFrom
+    ) -> Iterator[tuple[ast.alias | None, str]]:
         """Bind the names of an import; yields the path of everything it imports."""
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -152,7 +155,9 @@ class Names:
                 path and path.startswith("pl.") and path.endswith("()")
             ):
                 self.bound[f"self.{attr}"] = path
-            case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if value:
+            case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if (
+                value
+            ):
                 held = self.options.setdefault(ast.unparse(owner), [])
                 held.append((key, value, target))
                 return
@@ -199,14 +204,16 @@ class Names:
                         yield from self.literal(item)
                     elif isinstance(key, ast.Constant) and isinstance(key.value, str):
                         yield key.value, item, key
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in DICTS:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if (
+                name in DICTS
+            ):
                 yield from self.literal(*value.args[:1])
                 yield from self.arguments(value)
             case ast.Call(func=ast.Attribute(value=owner, attr="copy"), args=[]):
                 yield from self.literal(owner)
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
                 yield from (*self.literal(left), *self.literal(right))
-            case ast.IfExp(body=body, orelse=orelse):
+            case ast.IfExp(body=body, orelse=orelse) if not is_guarded(value):
                 yield from (*self.literal(body), *self.literal(orelse))
             case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))):
                 held = self.options.get(ast.unparse(value), [])

@@ -186,5 +186,5 @@ def salvaged(line: str) -> str:
     call = re.search(r"([\w.]*\bTrainer)\((.*)", line)
     if call and not re.search(r"\w: ", call[2]):  # a signature has annotations
         names = dict.fromkeys(re.findall(r"\b([a-z]\w*)\s*=(?!=)", call[2]))
-        return f"{blank}{call[1]}({', '.join(f'{name}=0' for name in names)})"
+        return f"{blank}{call[1]}({', '.join(f'{name}=...' for name in names)})"
     return ""

@@ -41,7 +41,9 @@ def text(findings: list[Finding]) -> str:
                 since = f", since {f.since}" if f.since else ""
                 lines.append(f"    {place(f)}: {f.code} {f.found}{since}")
                 lines.append(f"        now: {f.now}")
-                lines += ["          | " + x for x in f.skeleton.split("\n") if f.skeleton]
+                lines += [
+                    "          | " + x for x in f.skeleton.split("\n") if f.skeleton
+                ]
         lines.append("")
     count = sum(finding.effect != "note" for finding in findings)
     return "\n".join([*lines, f"{count} found" if count else "nothing found"])

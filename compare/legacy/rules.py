@@ -137,6 +137,6 @@ def missing_part(path: str) -> str:
         inner = MODULES.get(".".join(parts[:end]))
         if inner is None:
             return ""  # inside a class
-        if parts[end] not in inner:
+        if parts[end] not in inner and not parts[end].startswith("__"):
             return ".".join(parts[: end + 1])
     return ""

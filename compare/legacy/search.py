@@ -37,7 +37,9 @@ def search(document: Document) -> list[Found]:
     if document.about_lightning:
         for block in document.blocks:
             pieces, why, line = parse(block)
-            parsed += [(tree, piece, piece.masked is not None) for tree, piece in pieces]
+            parsed += [
+                (tree, piece, piece.masked is not None) for tree, piece in pieces
+            ]
             if why:
                 found.append(Hit(line, 1, RULES["slip"]["unparsed"], (why,)))
     trees = [tree for tree, _, _ in parsed]
@@ -59,13 +61,13 @@ def search(document: Document) -> list[Found]:
         codes = silent.get(hit.line, set())
         if rule.code in codes or "" in codes:
             continue
-        texts = [rule.found, rule.now]
+        shown, now = rule.found, rule.now
         if hit.details:
-            texts = [text.format(*hit.details) for text in texts]
+            shown, now = shown.format(*hit.details), now.format(*hit.details)
         cell, line = document.places.get(hit.line, (None, hit.line))
         finding = Finding(
             str(document.path), cell, line, hit.column, rule.code, rule.effect,
-            *texts, rule.since, hit.skeleton,
+            shown, now, rule.since, hit.skeleton,
         )  # fmt: skip
         result.append((finding, hit, owners.get(hit.line)))
     return sorted(result, key=lambda one: (one[1].line, one[1].column))
@@ -97,7 +99,7 @@ def silenced(document: Document, trees: Iterable[ast.Module]) -> dict[int, set[s
     for node in (node for tree in trees for node in ast.walk(tree) if purposes):
         if isinstance(node, ast.ClassDef | Function) and node.lineno in purposes:
             every = range(node.lineno, (node.end_lineno or 0) + 1)
-            silent |= dict.fromkeys(every, {""})
+            silent |= {number: {""} for number in every}
     return silent
 
 
@@ -111,14 +113,15 @@ def pins(document: Document) -> Iterator[Hit]:
                 continue
             asked = [int(n) for n in re.findall(r"\d+", pin["version"])[:3]]
             version = [*asked, 0, 0][:3]
-            shown = " ".join(pin[0].split())
+            if pin["how"] == "~=":  # the last number that it names is free
+                version[max(len(asked), 2) - 1 :] = [99, 99]
+            elif pin["how"] == "<":
+                version[-1] -= 1
             if version in ([2, 6, 2], [2, 6, 3]) and "=" in pin["how"]:
                 name = "compromised"
-            elif version < [2, 6, 6] and not (
-                pin["how"] == "~=" and (version[:1] if len(asked) < 3 else version[:2])
-                >= ([2] if len(asked) < 3 else [2, 6])
-            ) or pin["how"] == "<" and version <= [2, 6, 6]:  # fmt: skip
+            elif version[:3] < [2, 6, 6]:
                 name = "unsafe_checkpoint"
             else:
                 continue
+            shown = " ".join(pin[0].split())
             yield Hit(number, pin.start() + 1, RULES["slip"][name], (shown,))

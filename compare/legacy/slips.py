@@ -2,10 +2,10 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 
-from compare.legacy.classes import CUTOFF, Function, own_functions, parameters, targets
+from compare.legacy.classes import CUTOFF, Function, own_functions, parameters
 from compare.legacy.names import Names
 from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 
@@ -85,7 +85,9 @@ def is_optimizer(node: ast.expr, function: Function) -> bool:
         if isinstance(value, ast.Call):
             called = ast.unparse(value.func)
             return bool(OPTIMIZER.search(called)) and "lr_scheduler" not in called
-    return bool(re.search(r"opt", ast.unparse(node))) and "sched" not in ast.unparse(node)
+    return bool(re.search(r"opt", ast.unparse(node))) and "sched" not in ast.unparse(
+        node
+    )
 
 
 def keys(node: ast.AST) -> dict[str, ast.AST]:
@@ -104,7 +106,11 @@ def keys(node: ast.AST) -> dict[str, ast.AST]:
 
 
 def check_module(
-    node: ast.ClassDef, family: list[ast.ClassDef], certain: bool, by_hand: bool, slip: Slip
+    node: ast.ClassDef,
+    family: list[ast.ClassDef],
+    certain: bool,
+    by_hand: bool,
+    slip: Slip,
 ) -> None:
     """Check the methods of a LightningModule.
 
@@ -283,9 +289,9 @@ def check_call(call: ast.Call, names: Names, slip: Slip) -> None:
     if not (OPTIMIZER.search(called or name) or name == "filter"):
         return
     for value in [*call.args, *(k.value for k in call.keywords if k.arg == "params")]:
-        if isinstance(value, ast.Attribute) and value.attr == "parameters":
-            if "signature" not in ast.unparse(value):
-                slip(value, "parameters_not_called", ast.unparse(value))
+        shown = ast.unparse(value)
+        if re.fullmatch(r"[\w.]+\.parameters", shown):
+            slip(value, "parameters_not_called", shown)
         if isinstance(value, ast.Name):
             value = names.lists.get(value.id, value)
         if name[0].isupper() and isinstance(value, ast.List) and value.elts:
