@@ -371,8 +371,9 @@ class Finder(ast.NodeVisitor):
         at_most = first.index("*") if "*" in first else len(first)
         spread = any(isinstance(arg, ast.Starred) for arg in positional)
         if given > at_most and "*args" not in signature and self.exact and not spread:
-            now = ", ".join(f"{part}=..." for part in first[1:given] or ["..."])
-            self.slip(node, "positional_arguments", name, str(given), now)
+            # A Trainer, and nothing else, gives them to its keywords in their order.
+            if name != "Trainer":
+                self.slip(node, "positional_arguments", name, str(given), str(at_most))
         if not node.args and not any(k.arg is None for k in node.keywords):
             names = {keyword.arg for keyword in node.keywords}
             for rule in RULES["missing"].values():

@@ -15,7 +15,9 @@ from pytorch_lightning import callbacks
 from pytorch_lightning.tuner import Tuner
 from torch import nn
 
-from compare.legacy.rules import API, RULES, Rule
+from compare.legacy.blocks import read
+from compare.legacy.rules import API, RULES, Finding, Rule
+from compare.legacy.search import search
 from shared.runtime.hooks import hook_names
 
 IMPORTS = """import pytorch_lightning as pl
@@ -108,10 +110,40 @@ SLIPS = {
         MODULE + "    def validation_step(self, batch, batch_idx): self.shared(batch)\n"
         "    def shared(self, batch): self.log('val_loss', self(batch))",
     ),
-    "optimizer_before_cuda": (
-        "optimizer = optim.Adam(model.parameters())\nmodel.cuda()",
-        "model.cuda()\noptimizer = optim.Adam(model.parameters())\nother.cuda()",
+    "unknown_argument": ("pl.Trainer(epochs=1)", "pl.Trainer(max_epochs=1)"),
+    "positional_arguments": (
+        MODULE + "    def f(self): self.toggle_optimizer(optimizer, 0)",
+        MODULE + "    def f(self): self.toggle_optimizer(*optimizers)",
     ),
+    "unknown_name": (
+        "from pytorch_lightning.utilities.imports import _APEX_AVAILABLE",
+        "from pytorch_lightning.utilities.imports import _RICH_AVAILABLE",
+    ),
+    "unknown_attribute": (
+        "thing = pl.Trainer()\nthing._lightning_optimizers",
+        "thing = pl.Trainer()\nthing._results",
+    ),
+    "hook_signature": (
+        "class Mine(pl.LightningModule):\n    def setup(self, mode): pass",
+        "class Mine(pl.LightningModule):\n    def setup(self, stage): pass",
+    ),
+    "dropped_closure": (
+        MODULE + "    def optimizer_step(self, epoch, batch_idx, optimizer, closure):\n"
+        "        optimizer.step()",
+        MODULE + "    def optimizer_step(self, epoch, batch_idx, optimizer, closure):\n"
+        "        closure()\n        optimizer.step()",
+    ),
+    "read_only": (
+        MODULE + "    def on_fit_start(self): self.device = 'cpu'",
+        MODULE + "    def on_fit_start(self): self.devices = 'cpu'",
+    ),
+    "set_in_vain": (
+        "thing = pl.Trainer()\nthing.resume_from_checkpoint = 'a.ckpt'",
+        "thing = pl.Trainer()\nthing.note = 'a.ckpt'",
+    ),
+    "unparsed": ("def f(x:\n    y = = 1", "x = 1"),
+    "compromised": ("'pytorch-lightning==2.6.3'", "'pytorch-lightning==2.6.6'"),
+    "unsafe_checkpoint": ("'lightning<2'", "'lightning~=2.6'"),
     "callback_returns_state": (
         "class Mine(pl.Callback):\n"
         "    def on_save_checkpoint(self, trainer, pl_module, checkpoint): return {}",
@@ -123,19 +155,21 @@ SLIPS = {
 def examples(rule: Rule) -> tuple[str, str]:
     """Return code with what a rule is about, and the nearest code without."""
     old = rule.old
-    owner, _, last = old.rpartition(".")
+    if rule.kind == "slip":
+        return SLIPS[old]
+    owner, _, last = old.partition("=")[0].rpartition(".")
     first, *method = owner.split(".")
     of_class = f"{MODULES.get(first, 'pl')}.{first}"
     if rule.kind in ("argument", "value"):
-        name, _, value = last.partition("=")
-        value = {"{}": "{0: 2}", "": "0"}.get(value, value)
-        call = "().".join([of_class, *method]) + f"(1, {name}={value})"
-        if rule.kind == "argument":
+        value = {"{}": "{0: 2}", "": "given"}.get(old.partition("=")[2])
+        value = value or old.partition("=")[2]
+        first_given = "1, " if method or first == "EarlyStopping" else ""
+        call = "().".join([of_class, *method]) + f"({first_given}{last}={value})"
+        if f"{owner}.{last}" in RULES["argument"]:
             # An argument that another class of the same name has.
-            return call, f"from elsewhere import {first}\n" + re.sub(
-                r"^\w+\.", "", call
-            )
-        return call, call.replace(f"{name}={value}", f"{name}=other")
+            own = re.sub(r"^\w+\.", "", call)
+            return call, f"from elsewhere import {first}\n{own}"
+        return call, call.replace(f"{last}={value}", f"{last}=other")
     if rule.kind == "missing":
         return f"{of_class}()", f"{of_class}({last}=1)"
     if rule.kind == "attribute":
@@ -143,36 +177,23 @@ def examples(rule: Rule) -> tuple[str, str]:
         own = f"class Own:\n    def {last}(self): pass\nthing = Own()\nthing.{last}()"
         return code, own
     if rule.kind == "assignment":
-        bases = {
-            "Trainer": ("pl.Trainer", "Other"),
-            "LightningModule": (0, "nn.Module"),
-        }
-        bad, good = bases[owner]
-        code = (
-            f"class X({bad or 'pl.LightningModule'}):\n    def f(self): self.{last} = 1"
-        )
-        return code, code.replace(str(bad or "pl.LightningModule"), str(good))
+        base = {"Trainer": "nn.Module"}.get(owner, "nn.Module")
+        code = f"class X(pl.{owner}):\n    def f(self): self.{last} = 1"
+        return code, code.replace(f"pl.{owner}", base)
     if rule.kind == "hook":
         code = f"class X(pl.{owner}):\n    def {last}(self, *args): pass"
         return code, code.replace(f"pl.{owner}", "elsewhere.Base")
-    if rule.kind == "short":
-        hook = method[0]
-        names = ["a", "b", "c"][: int(last)]
-        code = f"class X(pl.{first}):\n    def {hook}(self, {{}}): pass"
-        return code.format(", ".join(names[1:])), code.format(", ".join(names))
-    if rule.kind in ("parameter", "parameter_named"):
-        before = "trainer, pl_module, " if method[0] == "on_load_checkpoint" else ""
-        code = (
-            f"class X(pl.{first}):\n    def {method[0]}(self, {before}{last}{{}}): pass"
-        )
-        if rule.kind == "parameter":
-            return code.format(""), code.format("=None")
-        return code.format("=None"), code.replace(last, "batch").format("=None")
-    if rule.kind == "name":
-        module = "pytorch_lightning" + owner[2:]
-        code = f"from {module} import {last}"
-        return code, f"from {module} import {last}_of_mine"
-    return SLIPS[old]
+    if rule.kind == "parameter":
+        before = "trainer, pl_module, " if first == "Callback" else ""
+        code = f"class X(pl.{first}):\n    def {method[0]}(self, {before}{last}=0): pass"
+        return code, code.replace(method[0], "method_of_mine")
+    module = "pytorch_lightning" + owner[2:]
+    return f"from {module} import {last}", f"from pytorch_lightning import Trainer as {last}"
+
+
+def findings(path: Path) -> list[Finding]:
+    """Return what is found in a file."""
+    return [finding for finding, _, _ in search(read(path))]
 
 
 ALL_RULES = [rule for rules in RULES.values() for rule in rules.values()]
