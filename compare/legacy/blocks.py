@@ -19,7 +19,7 @@ SUFFIXES = {".py", ".ipynb", ".rst", *MARKDOWN}
 PINS = re.compile(r"(.*requirements.*|constraints.*)\.(txt|in)|environment.*\.ya?ml|"
                   r"pyproject\.toml|setup\.cfg|Pipfile")  # fmt: skip
 
-FENCE = re.compile(r"[\s>]*(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})(.*)")
+FENCE = re.compile(r"([\s>]*)(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})(.*)")
 DIRECTIVE = re.compile(
     r"(\s*)(?:\.\. (?:code(?:-block)?|sourcecode|testcode|testsetup|ipython\w*|jupyter-"
     r"execute|code-cell)::\s*(.*)|(?!\.\. ).*::)$"
@@ -160,7 +160,7 @@ def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
     rest = iter(zip(lines, numbers, strict=True))
     for line, number in rest:
         opening = FENCE.fullmatch(line)
-        if not opening or ("`" in opening[2] and opening["fence"][0] == "`"):
+        if not opening or ("`" in opening[3] and opening["fence"][0] == "`"):
             yield from inline(line, number)
             continue
         fence = opening["fence"]
@@ -170,9 +170,11 @@ def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
         for inner, at in rest:
             if closing.fullmatch(inner):
                 break
-            code.append(re.sub(r"^\s*> ?", "", inner) if ">" in line else inner)
+            code.append(inner)
             where.append(at)
-        yield from block(code, where, opening[2].strip())
+        if ">" in opening[1]:  # a quotation
+            code = [re.sub(r"^[\s>]*?> ?", lambda m: " " * len(m[0]), c) for c in code]
+        yield from block(code, where, opening[3].strip())
 
 
 def directives(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:

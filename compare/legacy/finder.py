@@ -421,7 +421,9 @@ class Finder(ast.NodeVisitor):
                 return
         given = HOOKS.get(kind, {}).get(name)
         bound = {ast.unparse(decorator) for decorator in method.decorator_list}
-        if not certain or given is None or bound & {"staticmethod", "classmethod"}:
+        if given is None or bound & {"staticmethod", "classmethod"}:
+            return
+        if not certain and hook not in CHANGED:
             return
         always = [one for one in given.split() if one[-1] != "?"]
         at_most = 2 if "batch_idx?" in given else len(always)

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
 from functools import partial
 
 import libcst as cst
@@ -40,8 +41,13 @@ def fixed(
     for first, (block, _) in sorted(edits.items(), reverse=True):
         old = lines[first - 1 : first - 1 + len(block.lines)]
         prefix = min((line[: block.column] for line in old if line.strip()), default="")
-        as_shown = [prefix + line if line else "" for line in new[first]]
-        lines[first - 1 : first - 1 + len(block.lines)] = as_shown
+        same = SequenceMatcher(None, block.lines, new[first], autojunk=False)
+        shown = []
+        for kind, i, j, k, n in same.get_opcodes():
+            shown += (
+                old[i:j] if kind == "equal" else [prefix + x for x in new[first][k:n]]
+            )
+        lines[first - 1 : first - 1 + len(block.lines)] = shown
     return "\n".join(lines)
 
 

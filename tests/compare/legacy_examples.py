@@ -185,10 +185,15 @@ def examples(rule: Rule) -> tuple[str, str]:
         return code, code.replace(f"pl.{owner}", "elsewhere.Base")
     if rule.kind == "parameter":
         before = "trainer, pl_module, " if first == "Callback" else ""
-        code = f"class X(pl.{first}):\n    def {method[0]}(self, {before}{last}=0): pass"
+        code = (
+            f"class X(pl.{first}):\n    def {method[0]}(self, {before}{last}=0): pass"
+        )
         return code, code.replace(method[0], "method_of_mine")
     module = "pytorch_lightning" + owner[2:]
-    return f"from {module} import {last}", f"from pytorch_lightning import Trainer as {last}"
+    return (
+        f"from {module} import {last}",
+        f"from pytorch_lightning import Trainer as {last}",
+    )
 
 
 def findings(path: Path) -> list[Finding]:
@@ -222,9 +227,11 @@ def given(hook: Any) -> str:
         return "batch batch_idx? dataloader_idx?"
     if hook.__name__ == "backward":
         return "loss"
-    return parameters(hook).replace("dataloader_idx", "dataloader_idx?") if (
-        "dataloader_idx: int = 0" in str(inspect.signature(hook))
-    ) else parameters(hook)
+    return (
+        parameters(hook).replace("dataloader_idx", "dataloader_idx?")
+        if ("dataloader_idx: int = 0" in str(inspect.signature(hook)))
+        else parameters(hook)
+    )
 
 
 def names_in(module: str) -> set[str]:
@@ -255,21 +262,28 @@ def members(thing: Any) -> set[str]:
 
 def api() -> dict[str, Any]:
     """Return the names, parameters and hooks of the installed Lightning."""
-    found = [info.name for info in pkgutil.walk_packages(pl.__path__, pl.__name__ + ".")]
+    found = [
+        info.name for info in pkgutil.walk_packages(pl.__path__, pl.__name__ + ".")
+    ]
     modules = [pl.__name__, *(name for name in found if "__main__" not in name)]
     homes: dict[str, dict[int, str]] = {}
     for name in modules:
         with suppress(ImportError):
             for key, value in vars(importlib.import_module(name)).items():
                 own = getattr(value, "__module__", None) or ""
-                if own.startswith(pl.__name__) and getattr(value, "__name__", "") == key:
+                if (
+                    own.startswith(pl.__name__)
+                    and getattr(value, "__name__", "") == key
+                ):
                     if not key.startswith("_") and "._" not in name:
                         old = homes.setdefault(key, {}).get(id(value), name)
                         better = min(old, name, key=lambda p: (p.count("."), len(p), p))
                         homes[key][id(value)] = better
     classes = {"Trainer": pl.Trainer, "LightningDataModule": pl.LightningDataModule}
     for package in PACKAGES:
-        for key, value in vars(importlib.import_module(f"{pl.__name__}.{package}")).items():
+        for key, value in vars(
+            importlib.import_module(f"{pl.__name__}.{package}")
+        ).items():
             if inspect.isclass(value) and value.__module__.startswith(pl.__name__):
                 classes[key] = value
     signatures = {key: parameters(value.__init__) for key, value in classes.items()}
@@ -287,7 +301,10 @@ def api() -> dict[str, Any]:
         for name, value in vars(owner).items():
             value = getattr(value, "__func__", value)
             if inspect.isfunction(value) and name[0] != "_":
-                if name not in hooks["LightningModule"] and name not in hooks["Callback"]:
+                if (
+                    name not in hooks["LightningModule"]
+                    and name not in hooks["Callback"]
+                ):
                     signature = parameters(value)
                     if "staticmethod" in str(type(vars(owner)[name])):
                         signature = "*args **"
@@ -301,7 +318,8 @@ def api() -> dict[str, Any]:
         owner.__name__: " ".join(
             name
             for name in sorted(members(owner))
-            if isinstance(getattr(owner, name), property) and not getattr(owner, name).fset
+            if isinstance(getattr(owner, name), property)
+            and not getattr(owner, name).fset
         )
         for owner in (pl.Trainer, pl.LightningModule, pl.LightningDataModule)
     }

@@ -257,7 +257,9 @@ def test_the_effect_of_a_parameter(rule: Rule) -> None:
     }[method]
     default = "" if name == "hiddens" else "=None"
     code = f"lambda self, {before}, {name}{default}, closure{default}: {body}"
-    code = code if method == "optimizer_step" else code.replace(f", closure{default}", "")
+    code = (
+        code if method == "optimizer_step" else code.replace(f", closure{default}", "")
+    )
     if rule.effect == "ignored":
         run_with(rule, {method: eval(code)})
         return
@@ -408,7 +410,9 @@ def test_the_slips_that_raise() -> None:
     by_hand = training_step(manual) | {"automatic_optimization": False}
     with pytest.raises(TypeError, match="not iterable"):
         trainer().fit(type("Mine", (Model,), by_hand)())
-    closure = {"optimizer_step": lambda self, e, b, optimizer, closure: optimizer.step()}
+    closure = {
+        "optimizer_step": lambda self, e, b, optimizer, closure: optimizer.step()
+    }
     with pytest.raises(Exception, match="closure hasn't been executed"):
         run_with(rule, closure, "fit")
     with pytest.raises(TypeError, match="epochs"):
@@ -468,7 +472,9 @@ def test_the_slips_that_are_ignored(recwarn: pytest.WarningsRecorder) -> None:
 def test_the_lists_are_those_of_lightning() -> None:
     now = api()
     for name in ("signatures", "hooks", "read_only", "homes"):
-        assert LISTS[name] == now[name], f"{name}: python -m tests.compare.legacy_examples"
+        assert LISTS[name] == now[name], (
+            f"{name}: python -m tests.compare.legacy_examples"
+        )
     for name in ("modules", "members"):  # other machines have more
         for key, names in now[name].items():
             assert set(names.split()) <= set(LISTS[name][key].split()), key
