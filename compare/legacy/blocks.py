@@ -32,9 +32,11 @@ LIGHTNING = re.compile(
 )
 LOOKS_LIKE_PYTHON = re.compile(
     r"\s*(>>> |from [\w.]+ import |import [\w.]+( as \w+)?$|(class|def) \w+.*:|@\w)"
-    r"|.*\b(Trainer|LightningCLI)\("
+    r"|\s*(return |[\w.]+ ?= ?)?[\w.]*\b(Trainer|LightningCLI)\("
 )
 INLINE = re.compile(r"(?<!`)(``?)(?!`)([^`\n]*[(.][^`\n]*)\1(?!`)")
+# A text that says that something is old.
+TOLD = re.compile(r"(?i)remov|deprecat|renam|replac|no longer|instead|used to be")
 CELL_OF_OTHERS = re.compile(
     r"\s*%%(?!time|capture|prun|writefile\s.*\.py\b|file\s.*\.py\b)"
 )
@@ -229,5 +231,5 @@ def block(code: list[str], where: list[int], language: str) -> Iterator[Block]:
 
 def inline(line: str, number: int) -> Iterator[Block]:
     """Yield the code inside a line of text."""
-    for code in INLINE.finditer(line):
+    for code in () if TOLD.search(line) else INLINE.finditer(line):
         yield Block([code[2].strip()], [number], code.start(2), True)

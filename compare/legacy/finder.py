@@ -370,10 +370,10 @@ class Finder(ast.NodeVisitor):
         first = [part for part in signature if part not in ("*args", "**")]
         at_most = first.index("*") if "*" in first else len(first)
         spread = any(isinstance(arg, ast.Starred) for arg in positional)
-        if given > at_most and "*args" not in signature and self.exact and not spread:
-            # A Trainer, and nothing else, gives them to its keywords in their order.
-            if name != "Trainer":
-                self.slip(node, "positional_arguments", name, str(given), str(at_most))
+        # A Trainer, and nothing else, gives them to its keywords in their order.
+        free = "*args" in signature or spread or name == "Trainer"
+        if given > at_most and self.exact and not free:
+            self.slip(node, "positional_arguments", name, str(given), str(at_most))
         if not node.args and not any(k.arg is None for k in node.keywords):
             names = {keyword.arg for keyword in node.keywords}
             for rule in RULES["missing"].values():

@@ -124,10 +124,8 @@ def checkpoint_moves(
                     pass
                 case _:
                     continue
-            fits = [
-                call for call in nodes
-                if isinstance(call, ast.Call) and ast.unparse(call.func) == f"{name}.fit"
-            ]  # fmt: skip
+            calls = [call for call in nodes if isinstance(call, ast.Call)]
+            fits = [call for call in calls if ast.unparse(call.func) == f"{name}.fit"]
             for keyword in given:
                 place = (keyword.lineno, keyword.col_offset)
                 value = ast.unparse(keyword.value)

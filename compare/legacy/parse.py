@@ -49,8 +49,8 @@ def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
             return trees, "", 0
     if block.doubtful and len(lines) == 1:
         return [], "", 0  # a word of the text
-    quiet = block.doubtful or PASTED.match(block.lines[at])
-    quiet = quiet or any(map(DOTS.search, block.lines))
+    pasted = PASTED.match(block.lines[at]) or any(map(DOTS.search, block.lines))
+    quiet = block.doubtful or pasted
     lines = dedented([line.translate(TYPOGRAPHY) for line in lines])
     trees = []
     if whole := repaired(lines, block, MAX_REPAIRS):

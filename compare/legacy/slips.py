@@ -131,9 +131,9 @@ def check_module(
         check_closure(step, slip)
     text = "".join(map(ast.unparse, family))
     by_hand |= "automatic_optimization" in text or "manual_backward" in text
-    if method := methods.get("configure_optimizers"):
+    if configure := methods.get("configure_optimizers"):
         several = certain or "training_step" in methods or not node.name
-        check_optimizers(method, several and not by_hand, slip)
+        check_optimizers(configure, several and not by_hand, slip)
     everything = {m.name: m for one in family[::-1] for m in own_functions(one.body)}
     old_end = {"validation_end", "validation_epoch_end"} & set(everything)
     if "validation_step" in methods and not old_end:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning import callbacks
-from pytorch_lightning.tuner import Tuner
-from torch import nn
+from pytorch_lightning.tuner.tuning import Tuner
 
 from compare.legacy.blocks import read
 from compare.legacy.rules import API, RULES, Finding, Rule
@@ -212,12 +211,12 @@ PACKAGES = ("callbacks", "cli", "loggers", "profilers", "strategies", "tuner")
 
 def parameters(function: Any) -> str:
     """Return the parameters but self: after `*` by keyword only, `**` takes any."""
-    shown = []
+    shown: list[str] = []
     for name, one in list(inspect.signature(function).parameters.items())[1:]:
         if one.kind is one.KEYWORD_ONLY and not {"*", "*args"} & set(shown):
             shown.append("*")
-        marks = {one.VAR_POSITIONAL: "*args", one.VAR_KEYWORD: "**"}
-        shown.append(marks.get(one.kind, name))
+        marks = {"VAR_POSITIONAL": "*args", "VAR_KEYWORD": "**"}
+        shown.append(marks.get(one.kind.name, name))
     return " ".join(shown)
 
 
@@ -256,8 +255,8 @@ def names_in(module: str) -> set[str]:
 
 
 def members(thing: Any) -> set[str]:
-    """Return the attributes of an object, but those of a torch module."""
-    return {name for name in dir(thing) if name[:2] != "__"} - set(dir(nn.Module()))
+    """Return the attributes of an object."""
+    return {name for name in dir(thing) if name[:2] != "__"}
 
 
 def api() -> dict[str, Any]:
@@ -270,15 +269,15 @@ def api() -> dict[str, Any]:
     for name in modules:
         with suppress(ImportError):
             for key, value in vars(importlib.import_module(name)).items():
+                if not inspect.isclass(value) and not inspect.isfunction(value):
+                    continue
+                if key.startswith("_") or "._" in name:
+                    continue
                 own = getattr(value, "__module__", None) or ""
-                if (
-                    own.startswith(pl.__name__)
-                    and getattr(value, "__name__", "") == key
-                ):
-                    if not key.startswith("_") and "._" not in name:
-                        old = homes.setdefault(key, {}).get(id(value), name)
-                        better = min(old, name, key=lambda p: (p.count("."), len(p), p))
-                        homes[key][id(value)] = better
+                if own.startswith(pl.__name__) and value.__name__ == key:
+                    old = homes.setdefault(key, {}).get(id(value), name)
+                    better = min(old, name, key=lambda p: (p.count("."), len(p), p))
+                    homes[key][id(value)] = better
     classes = {"Trainer": pl.Trainer, "LightningDataModule": pl.LightningDataModule}
     for package in PACKAGES:
         for key, value in vars(
@@ -286,7 +285,7 @@ def api() -> dict[str, Any]:
         ).items():
             if inspect.isclass(value) and value.__module__.startswith(pl.__name__):
                 classes[key] = value
-    signatures = {key: parameters(value.__init__) for key, value in classes.items()}
+    signatures = {key: parameters(value.__init__) for key, value in classes.items()}  # type: ignore[misc]
     hooks = {
         owner: {name: given(getattr(kind, name)) for name in sorted(hook_names(kind))}
         for owner, kind in (
@@ -300,15 +299,11 @@ def api() -> dict[str, Any]:
     for owner in (pl.Trainer, pl.LightningModule, callbacks.BaseFinetuning, Tuner):
         for name, value in vars(owner).items():
             value = getattr(value, "__func__", value)
-            if inspect.isfunction(value) and name[0] != "_":
-                if (
-                    name not in hooks["LightningModule"]
-                    and name not in hooks["Callback"]
-                ):
-                    signature = parameters(value)
-                    if "staticmethod" in str(type(vars(owner)[name])):
-                        signature = "*args **"
-                    signatures[f"{owner.__name__}.{name}"] = signature
+            of_all = {*hooks["LightningModule"], *hooks["Callback"]}
+            if inspect.isfunction(value) and name[0] != "_" and name not in of_all:
+                static = isinstance(vars(owner)[name], staticmethod)
+                own = "*args **" if static else parameters(value)
+                signatures[f"{owner.__name__}.{name}"] = own
     instances = {
         "Trainer": pl.Trainer(accelerator="cpu", logger=False, barebones=True),
         "ModelCheckpoint": callbacks.ModelCheckpoint(),

@@ -653,12 +653,14 @@ FOUND = {
     "a Trainer's attributes": (
         "class A(pl.LightningModule):\n    def on_fit_start(self):\n"
         "        t = self.trainer\n        t.num_gpus  # !\n"
-        "        self.trainer.model.x\n        self.trainer._lightning_optimizers  # !\n"
+        "        self.trainer.model.x\n"
+        "        self.trainer._lightning_optimizers  # !\n"
         "trainer = pl.Trainer()\ntrainer.resume_from_checkpoint = 'a'  # !\n"
         "trainer.current_epoch = 3  # !\ntrainer.mine = 3\ntrainer.mine"
     ),
     "freeze": (
-        "class A(pl.callbacks.BaseFinetuning):\n    def freeze_before_training(self, m):\n"
+        "class A(pl.callbacks.BaseFinetuning):\n"
+        "    def freeze_before_training(self, m):\n"
         "        self.freeze(module=m)  # !\n"
         "    def finetunning_function(self, m, e, o): pass  # !"
     ),
@@ -682,7 +684,8 @@ CLEAN = {
     ),
     "a version check": (
         "if pl.__version__ < '2':\n    t = pl.Trainer(gpus=1)\nelse:\n    t = 1\n"
-        "kw = {'gpus': 1} if Version(pl.__version__).major < 2 else {}\npl.Trainer(**kw)"
+        "kw = {'gpus': 1} if Version(pl.__version__).major < 2 else {}\n"
+        "pl.Trainer(**kw)"
     ),
     "a try": (
         "try:\n    from pytorch_lightning.utilities.cli import LightningCLI\n"
@@ -695,7 +698,8 @@ CLEAN = {
     ),
     "a submodule's step": (
         "class Head(Base):\n    def validation_step(self, a, b, c): pass\n"
-        "class M(pl.LightningModule):\n    def validation_step(self, batch, batch_idx):\n"
+        "class M(pl.LightningModule):\n"
+        "    def validation_step(self, batch, batch_idx):\n"
         "        return self.head.validation_step(batch, 1, 2)"
     ),
     "a signature": (
@@ -839,7 +843,7 @@ def main(args):
     )
     trainer.fit(model, train_dataloader=loader)  # go
 
-pl.Trainer(accelerator="ddp", gpus=[0, 1], checkpoint_callback=False)
+pl.Trainer(accelerator="ddp", gpus=[0, 1], profiler=True)
 pl.Trainer(gpus=0, resume_from_checkpoint=None)
 """
 FIXED = """# A script.
@@ -860,7 +864,7 @@ def main(args):
     )
     trainer.fit(model, train_dataloaders=loader, ckpt_path=args.ckpt)  # go
 
-pl.Trainer(strategy="ddp", accelerator="gpu", devices=[0, 1], enable_checkpointing=False)
+pl.Trainer(strategy="ddp", accelerator="gpu", devices=[0, 1], profiler="simple")
 pl.Trainer(accelerator="cpu")
 """
 # What --fix leaves: it would change what the code does, or lose a comment.

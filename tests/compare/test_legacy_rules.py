@@ -269,7 +269,7 @@ def test_the_effect_of_a_parameter(rule: Rule) -> None:
 
 
 def recording(kind: type, given: dict[str, tuple[int, set[str]]]) -> Any:
-    """Return a subclass whose hooks keep how many arguments and which names they get."""
+    """Return a subclass whose hooks keep how many arguments they get, and names."""
 
     def wrapped(name: str) -> Any:
         def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -325,9 +325,9 @@ def test_hooks_are_given_what_the_list_says(tmp_path: Path) -> None:
         made.validate(model, datamodule=data, verbose=False)
         made.test(model, datamodule=data, verbose=False)
         made.predict(model, datamodule=data)
+    model.training_step = lambda batch, batch_idx: 1 / 0
+    made = trainer(callbacks=[callback])
     with pytest.raises(ZeroDivisionError):
-        model.training_step = lambda batch, batch_idx: 1 / 0
-        made = trainer(callbacks=[callback])
         made.fit(model, datamodule=data)
     for owner, hooks in given.items():
         for name, (count, names) in hooks.items():
