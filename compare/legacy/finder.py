@@ -56,6 +56,7 @@ class Finder(ast.NodeVisitor):
         used: what is read or called as `x.name` anywhere.
         stored: what is set as `x.name` anywhere.
         classes: the classes that the document defines.
+        flags: the names that say which version there is.
         own_init: the classes that are called with arguments of their own.
         forwards: the functions that hand their own ** on, and to what.
         hits: what was found in the block that is being visited.
@@ -79,6 +80,11 @@ class Finder(ast.NodeVisitor):
             and isinstance(node.func.value, ast.Attribute)
             for node in nodes
         )
+        self.flags = {
+            ast.unparse(node.targets[0])
+            for node in nodes
+            if isinstance(node, ast.Assign) and is_version(node.value)
+        }
         self.by_hand = bool({"automatic_optimization", "manual_backward"} & self.used)
         self.own_init: set[str] = set()
         self.forwards: dict[str, str] = {}
@@ -110,10 +116,17 @@ class Finder(ast.NodeVisitor):
 
     # Scopes.
     def visit(self, node: ast.AST) -> None:
-        only_some = classes.is_guarded(node)
-        self.guarded += only_some
-        super().visit(node)
-        self.guarded -= only_some
+        branch = isinstance(node, ast.If)
+        names = ast.walk(node.test) if isinstance(node, ast.If) else []
+        only_some = classes.is_guarded(node) or any(
+            isinstance(name, ast.Name) and name.id in self.flags for name in names
+        )
+        for step in (1, -1):
+            self.guarded += only_some * step
+            self.names.guarded = self.guarded > 0
+            self.names.branches += branch * step
+            if step == 1:
+                super().visit(node)
 
     def visit_Module(self, node: ast.Module) -> None:
         if excerpt := classes.headless(node.body):
@@ -450,6 +463,11 @@ def name_rules(path: str) -> Iterator[str]:
         if old in RULES["name"]:
             yield old
             return
+
+
+def is_version(value: ast.expr) -> bool:
+    """Return whether an expression asks for the version of something."""
+    return isinstance(value, ast.Compare) and "__version__" in ast.unparse(value)
 
 
 def branches(value: ast.expr) -> list[ast.expr]:

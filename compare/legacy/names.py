@@ -80,12 +80,15 @@ class Names:
         lists: the literal list that a name was last set to.
         bound: the path of each name; of objects that hang on self, that of `self.name`.
         options: what the dict of a name holds: keys, values, and where each is written.
+        guarded: whether only some versions run the code: its options are not kept.
+        branches: how many `if` are around it: what was set before may hold, too.
     """
 
     def __init__(self) -> None:
         self.bound: dict[str, str] = {}
         self.options: dict[str, list[Option]] = {}
         self.lists: dict[str, ast.List] = {}
+        self.guarded, self.branches = False, 0
         self.depth = 0
 
     def path(self, node: ast.AST | None) -> str | None:
@@ -155,18 +158,17 @@ class Names:
                 path and path.startswith("pl.") and path.endswith("()")
             ):
                 self.bound[f"self.{attr}"] = path
-            case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if (
-                value
-            ):
-                held = self.options.setdefault(ast.unparse(owner), [])
-                held.append((key, value, target))
-                return
+            case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))):
+                if value and not self.guarded:
+                    held = self.options.setdefault(ast.unparse(owner), [])
+                    held.append((key, value, target))
             case ast.Tuple(elts=several) if isinstance(value, ast.Tuple):
                 for one, part in zip(several, value.elts, strict=False):
                     self.bind(one, part)
-                return
-        if isinstance(target, ast.Name | ast.Attribute):
-            self.options[ast.unparse(target)] = list(self.literal(value))
+        if isinstance(target, ast.Name | ast.Attribute) and not self.guarded:
+            name = ast.unparse(target)
+            other = self.options.get(name, []) if self.branches else []
+            self.options[name] = [*other, *self.literal(value)][:MAX_OPTIONS]
 
     def update(self, call: ast.Call) -> None:
         """Keep what `update` or `setdefault` adds to a dict."""
@@ -180,7 +182,7 @@ class Names:
                 more = [(key, value, node)]
             case _:
                 return
-        if more:
+        if more and not self.guarded:
             self.options.setdefault(ast.unparse(owner), []).extend(more[:MAX_OPTIONS])
 
     def literal(self, value: ast.expr | None = None) -> list[Option]:

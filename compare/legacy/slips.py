@@ -189,10 +189,12 @@ def check_closure(method: Function, slip: Slip) -> None:
         return
     for part in ast.walk(method):
         match part:
-            case ast.Call(func=ast.Attribute(value=owner, attr="step"), args=[]):
-                if not part.keywords:
-                    shown = [ast.unparse(owner), closures[0]]
-                    slip(part, "dropped_closure", *shown)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="step"),
+                args=[],
+                keywords=[],
+            ) if name in names:
+                slip(part, "dropped_closure", name, closures[0])
 
 
 def check_optimizers(method: Function, several: bool, slip: Slip) -> None:

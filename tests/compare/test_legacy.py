@@ -632,6 +632,10 @@ FOUND = {
         "class C:\n    options = dict(gpus=1)  # !\npl.Trainer(**C.options)\n"
         "all = {'t': {'gpus': 1}}  # !\npl.Trainer(**all['t'])"
     ),
+    "in one of two branches": (
+        "if a:\n    kw = dict(gpus=1)  # !\nelse:\n    kw = dict(ipus=1)  # !\n"
+        "pl.Trainer(**kw)"
+    ),
     "partial": "from functools import partial\npartial(pl.Trainer, gpus=1)  # !",
     "parameters by name": (
         "params = [a.parameters(), b.parameters()]  # !\ntorch.optim.Adam(params)"
@@ -686,6 +690,10 @@ CLEAN = {
         "if pl.__version__ < '2':\n    t = pl.Trainer(gpus=1)\nelse:\n    t = 1\n"
         "kw = {'gpus': 1} if Version(pl.__version__).major < 2 else {}\n"
         "pl.Trainer(**kw)"
+    ),
+    "a version check that sets options": (
+        "NEW = Version(pl.__version__) >= Version('2')\nkw = dict(devices=1)\n"
+        "if not NEW:\n    kw = dict(gpus=1)\npl.Trainer(**kw)"
     ),
     "a try": (
         "try:\n    from pytorch_lightning.utilities.cli import LightningCLI\n"
