@@ -376,8 +376,9 @@ class Finder(ast.NodeVisitor):
         signature = SIGNATURES.get(name, "*args **").split()
         if name.rpartition(".")[2] in self.members:
             signature = ["*args", "**"]
+        sure = self.exact and self.certain(node.func)
         for argument, value, place in self.names.arguments(node):
-            unknown = self.exact and not {argument, "**"} & set(signature)
+            unknown = sure and not {argument, "**"} & set(signature)
             self.check_argument(name, argument, value, place, unknown)
         given = len(positional)
         first = [part for part in signature if part not in ("*args", "**")]
@@ -385,7 +386,7 @@ class Finder(ast.NodeVisitor):
         spread = any(isinstance(arg, ast.Starred) for arg in positional)
         # A Trainer, and nothing else, gives them to its keywords in their order.
         free = "*args" in signature or spread or name == "Trainer"
-        if given > at_most and self.exact and not free:
+        if given > at_most and sure and not free:
             self.slip(node, "positional_arguments", name, str(given), str(at_most))
         if not node.args and not any(k.arg is None for k in node.keywords):
             names = {keyword.arg for keyword in node.keywords}

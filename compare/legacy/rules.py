@@ -94,7 +94,7 @@ RULES = {
     }
     for kind, effects in TABLE.items()
 }
-LISTS = json.loads(API.read_text("utf-8")) if API.exists() else {}
+LISTS = json.loads(API.read_text("utf-8"))
 MODULES = {name: set(names.split()) for name, names in LISTS["modules"].items()}
 MEMBERS = {name: set(names.split()) for name, names in LISTS["members"].items()}
 READ_ONLY = {name: set(names.split()) for name, names in LISTS["read_only"].items()}

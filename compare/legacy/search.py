@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from compare.legacy.blocks import Block, Document
+from compare.legacy.blocks import PINS, Block, Document
 from compare.legacy.classes import Function
 from compare.legacy.finder import Finder, Hit
 from compare.legacy.parse import parse
@@ -15,8 +15,9 @@ ON_PURPOSE = re.compile(r"#\s*legacy: on purpose\b")
 NOQA = re.compile(r"#\s*noqa(?::\s*([A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*))?", re.IGNORECASE)
 PACKAGE = r"\b(?:pytorch[-_]lightning|lightning)(?:\[[\w,\s-]+\])?"
 PIN = re.compile(
-    rf"{PACKAGE}(?:\s*>=?\s*[\d.]+\s*,)?\s*(?P<how>===?|~=|<=?|(?<=[a-z])=)\s*"
-    r"[\"']?(?P<version>\d[\w.]*)"
+    rf"{PACKAGE}(?:\s*>=?\s*[\d.]+\s*,)?\s*"
+    r"(?P<how>===?|~=|<=?|(?<=[a-z])=|(?<=[a-z] )=(?= ?[\"']))\s*"
+    r"[\"']?\^?(?P<version>\d[\w.]*)"
 )
 ALL_MODULES = {"lightning", "pytorch_lightning"}
 
@@ -105,11 +106,12 @@ def silenced(document: Document, trees: Iterable[ast.Module]) -> dict[int, set[s
 
 def pins(document: Document) -> Iterator[Hit]:
     """Yield the versions of Lightning that a line asks for, if they are unsafe."""
-    script = document.path.suffix.lower() == ".py"
+    is_list = PINS.fullmatch(document.path.name)
     for number, line in document.lines.items():
         for pin in PIN.finditer(line) if "ightning" in line else ():
-            quoted = line[: pin.start()].rstrip(" ")[-1:] in ("'", '"')
-            if script and not quoted and not re.search(r"\bpip3? install", line):
+            before = line[: pin.start()]
+            said = re.search(r"install\b|[\"'`]\s*$|^[\s>-]*$", before)
+            if (not is_list and not said) or before.strip()[:1] == "#":
                 continue
             asked = [int(n) for n in re.findall(r"\d+", pin["version"])[:3]]
             version = [*asked, 0, 0][:3]
