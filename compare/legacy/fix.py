@@ -40,7 +40,8 @@ def fixed(
     lines = text.split("\n")
     for first, (block, _) in sorted(edits.items(), reverse=True):
         old = lines[first - 1 : first - 1 + len(block.lines)]
-        prefix = min((line[: block.column] for line in old if line.strip()), default="")
+        code = [line for line, bare in zip(old, block.lines, strict=True) if bare]
+        prefix = code[0][: block.column] if code else ""
         same = SequenceMatcher(None, block.lines, new[first], autojunk=False)
         shown = []
         for kind, i, j, k, n in same.get_opcodes():

@@ -52,8 +52,8 @@ def search(document: Document) -> list[Found]:
     owners = {
         number: block
         for _, block, exact in parsed
+        if exact and is_as_written(block, document)
         for number in block.numbers
-        if exact and (not block.doubtful or len(block.lines) > 1)
     }
     silent = silenced(document, trees)
     result = []
@@ -72,6 +72,22 @@ def search(document: Document) -> list[Found]:
         )  # fmt: skip
         result.append((finding, hit, owners.get(hit.line)))
     return sorted(result, key=lambda one: (one[1].line, one[1].column))
+
+
+def is_as_written(block: Block, document: Document) -> bool:
+    """Return whether a block is whole lines of a file, with the same before each."""
+    first = block.numbers[0] if block.numbers else 0
+    return block.numbers == list(range(first, first + len(block.lines))) and all(
+        re.fullmatch(r"[\s>]*", before) and code == line
+        for number, code in zip(block.numbers, block.lines, strict=True)
+        if code.strip()
+        for before, line in [
+            (
+                document.lines[number][: block.column],
+                document.lines[number][block.column :],
+            )
+        ]
+    )
 
 
 def imports_others_only(trees: Iterable[ast.Module]) -> bool:

@@ -20,6 +20,7 @@ from compare.legacy.search import Found
 from compare.legacy.search import search as real
 from tests.compare.legacy_examples import ALL_RULES, IMPORTS, examples, findings
 from tests.processes import ROOT, run
+from tests.repo.test_makefile import make
 
 OLD = "import pytorch_lightning as pl\ntrainer = pl.Trainer(gpus=1)\n"
 GPUS = "Trainer(gpus=...)"
@@ -928,6 +929,27 @@ def test_a_fix_in_texts_and_notebooks(tmp_path: Path) -> None:
     assert book.read_text().count("\n") == nb.count("\n")
 
 
+def test_a_fix_leaves_sessions_and_words(tmp_path: Path) -> None:
+    pytest.importorskip("libcst")
+    text = """Lightning, as in `Trainer(gpus=1)`:
+```python
+>>> Trainer(
+...     gpus=1)
+<Trainer>
+>>> Trainer(gpus=1)
+```
+> ```python
+> def f():
+>
+>     Trainer(gpus=1)
+> ```
+"""
+    (tmp_path / "a.md").write_text(text)
+    assert main(["--fix", str(tmp_path)]) == 1
+    new = text.replace(">     Trainer(gpus", '>     Trainer(accelerator="gpu", devices')
+    assert (tmp_path / "a.md").read_text() == new
+
+
 @pytest.mark.parametrize("code", LEFT)
 def test_what_a_fix_leaves(tmp_path: Path, code: str) -> None:
     pytest.importorskip("libcst")
@@ -976,3 +998,9 @@ def test_the_command_of_the_readme(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("my_tutorial.md", "my_notebook.ipynb")]
     status, out, error = run("compare.legacy", *paths)
     assert (status, error, out.count(GPUS)) == (1, "", 2)
+    ready, packages = ROOT / ".venv" / ".ready", ROOT / "requirements.txt"
+    # With any other list make would install the packages anew.
+    if ready.exists() and ready.read_bytes() == packages.read_bytes():
+        process = make(ROOT, "legacy", f"ARGS={' '.join(paths)}")
+        assert process.stdout == out
+        assert process.returncode == 2  # make's own, for any status but 0
