@@ -76,18 +76,14 @@ def search(document: Document) -> list[Found]:
 
 def is_as_written(block: Block, document: Document) -> bool:
     """Return whether a block is whole lines of a file, with the same before each."""
-    first = block.numbers[0] if block.numbers else 0
-    return block.numbers == list(range(first, first + len(block.lines))) and all(
-        re.fullmatch(r"[\s>]*", before) and code == line
-        for number, code in zip(block.numbers, block.lines, strict=True)
+    lines = [document.lines[number] for number in block.numbers]
+    whole = all(
+        line[block.column :] == code and not line[: block.column].strip(" >")
+        for line, code in zip(lines, block.lines, strict=True)
         if code.strip()
-        for before, line in [
-            (
-                document.lines[number][: block.column],
-                document.lines[number][block.column :],
-            )
-        ]
     )
+    first = block.numbers[0] if block.numbers else 0
+    return whole and block.numbers == list(range(first, first + len(lines)))
 
 
 def imports_others_only(trees: Iterable[ast.Module]) -> bool:

@@ -245,8 +245,9 @@ def check_validation(methods: dict[str, Function], certain: bool, slip: Slip) ->
         called = set().union(*(of_self(call.func) for call in calls))
         if not certain and called - set(methods):
             return  # it may log
-        if any("Result" in ast.unparse(call.func) for call in calls):
-            return  # is reported as such
+        given = {ast.unparse(arg) for call in calls for arg in call.args}
+        if "self" in given or any("Result" in ast.unparse(c.func) for c in calls):
+            return  # others may log; an EvalResult is reported as such
         todo += [name for name in used & set(methods) if name not in reached]
         reached |= used & set(methods)
     slip(step, "validation_without_log")
