@@ -192,9 +192,9 @@ class Changes(cst.CSTTransformer):
                 if made
                 else []
             )
-        if value := self.adds.get(self.place(original_node)):
+        if path := self.adds.get(self.place(original_node)):
             made = cst.ensure_type(
-                cst.parse_expression(f"f(ckpt_path={value})"), cst.Call
+                cst.parse_expression(f"f(ckpt_path={path})"), cst.Call
             ).args
             if args and not isinstance(args[-1].comma, cst.Comma):
                 after = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
