@@ -1,7 +1,7 @@
 """Sharded checkpoints: a folder to which every process has written its own part.
 
-Of torch.distributed.checkpoint, with Lightning's keys: `state_dict` and `optimizer_0`
-are in the parts, everything else is in META.
+The format is that of torch.distributed.checkpoint, the keys are Lightning's:
+`state_dict` and `optimizer_0` are in the parts, everything else is in META.
 """
 
 import warnings
@@ -46,8 +46,8 @@ def write_sharded(folder: Path, checkpoint: dict[str, Any]) -> None:
 def consolidate(sharded: Path, whole: Path) -> None:
     """Make one file of every folder in `sharded`, as all lessons read it, in `whole`.
 
-    One process does so, without the others and without a model, and needs the memory
-    for all of it. Take no folder from others: torch reads it by running its code.
+    Call it in one process; it needs no model, but memory for all weights. Take no
+    folder from people you do not trust: torch runs code from its files.
 
     Raises:
         CheckpointError: a file cannot be written.
