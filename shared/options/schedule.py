@@ -8,7 +8,7 @@ from shared.options import train
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training whose learning rate changes."""
+    """The options of a training whose learning rate changes."""
 
     lr_scheduler: Literal["step", "cosine", "one-cycle", "plateau"] = "step"
     """step halves the learning rate after every epoch. cosine lets it fall to zero
