@@ -15,8 +15,7 @@ class Config(train.Config):
     """The options of a training that can be stopped at any moment."""
 
     ckpt_path: str | None = None
-    """Checkpoint of either half to go on from; last is the last.ckpt of this half's
-    newest run, and without one the training begins from the start."""
+    """File of either half to go on from; last is that of this half's newest run."""
     every_n_train_steps: int = 100
     """Save after this many steps, and after every epoch."""
     save_top_k: int = 1
