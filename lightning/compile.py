@@ -1,4 +1,4 @@
-"""Compile the steps with torch.compile, through the Trainer.
+"""Compile the steps with torch.compile, with a Trainer.
 
 python -m lightning.compile --max-epochs 3
 """

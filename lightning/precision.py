@@ -1,4 +1,4 @@
-"""Calculate in 16 bits: autocast and a gradient scaler, by the Trainer.
+"""Calculate in 16 bits, with a Trainer.
 
 python -m lightning.precision --precision bf16-mixed
 """

@@ -12,9 +12,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.checkpoints.checkpoint_io import WholeFiles
 from shared.checkpoints.lightning_format import Position, from_loops
 from shared.checkpoints.resume import find_checkpoint, only_process, read_same_run
-from shared.checkpoints.resume_callback import Resumable, WholeFiles
+from shared.checkpoints.resume_callback import Resumable
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.common import LOG_EVERY_N_STEPS

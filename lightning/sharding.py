@@ -1,4 +1,4 @@
-"""Train a model of which every process keeps only a part.
+"""Split a model over several processes, with a Trainer.
 
 python -m lightning.sharding --devices 2 --max-epochs 3
 """

@@ -1,4 +1,4 @@
-"""Calculate in 16 bits: autocast and a gradient scaler, by hand.
+"""Calculate in 16 bits, by hand.
 
 python -m plain_pytorch.precision --precision bf16-mixed
 """

@@ -1,10 +1,9 @@
-"""A callback and a plugin with which a Trainer goes on exactly, whatever stops it."""
+"""A callback with which a Trainer goes on exactly, whatever stops it."""
 
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from shared.checkpoints.lightning_format import (
     from_callbacks,
@@ -14,7 +13,6 @@ from shared.checkpoints.lightning_format import (
 )
 from shared.checkpoints.resume import describe
 from shared.checkpoints.rng import get_rng_states, set_rng_states
-from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
 from shared.options.resume import Config as ResumeConfig
 from shared.runtime.signals import (
     exit_if_signalled,
@@ -22,23 +20,6 @@ from shared.runtime.signals import (
     release_signals,
     signalled,
 )
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, and notices a damaged one.
-
-    A Trainer alone can lose a file in a power cut, and compares no checksums.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint."""
-        write_checkpoint(Path(path), checkpoint)
-
-    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        """Return a checkpoint."""
-        return read_checkpoint(Path(path))
 
 
 class Resumable(pl.Callback):
