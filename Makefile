@@ -88,7 +88,7 @@ clean: ## Remove .venv and caches; runs and data stay
 			"the folder .venv.lock" >&2; exit 1; }; \
 	trap 'rmdir .venv.lock' EXIT; trap 'exit 130' INT TERM; \
 	echo "Installing the packages into .venv: some GB, a few minutes ..."; \
-	{ "$(PYTHON)" -m venv --clear .venv && .venv/bin/python -m pip install \
+	{ rm -rf .venv && "$(PYTHON)" -m venv .venv && .venv/bin/python -m pip install \
 		--disable-pip-version-check -r "$(REQUIREMENTS)"; } > .venv-install.log 2>&1 || { \
 		echo "error: the packages could not be installed:" \
 			"$$(tail -n 1 .venv-install.log) (all of it: .venv-install.log)" >&2; \

@@ -28,7 +28,7 @@ def conditions(dataset: str, threads: int, rounds: int) -> str:
     return (
         f"{datetime.now(UTC).date()}; {cpu}, {os.cpu_count()} cores, load"
         f" {os.getloadavg()[0]:.1f} beforehand, {threads} thread; Python"
-        f" {platform.python_version()}, {versions}; {dataset}, {rounds} rounds"
+        f" {platform.python_version()}, {versions}; {dataset}, n = {rounds}"
     )
 
 
