@@ -30,8 +30,8 @@ PAGE = pytest.mark.parametrize(
     "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 )
 SHELL = (
-    "python -m venv",
-    ".venv\\Scripts\\activate",
+    "python3 -m venv",
+    "source .venv/bin/activate",
     "pip install",
     "sbatch",
     "git diff",
