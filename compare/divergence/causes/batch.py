@@ -1,0 +1,255 @@
+"""Signs of a cause that is seen first in the batches or in the mode of the layers."""
+
+from __future__ import annotations
+
+from ..evidence import Evidence
+
+_WORD = 1 << 64
+
+
+def fewer_windows(e: Evidence) -> str | None:
+    if e.pair and not several_calls(e):
+        counts = [len(step.batch) for step in e.pair]
+        if counts[0] != counts[1]:
+            return f"step {e.step} was made of {counts[0]} against {counts[1]} batches"
+    return None
+
+
+def several_calls(e: Evidence) -> str | None:
+    if not e.pair or len(e.pair[0].batch) == len(e.pair[1].batch):
+        return None
+    bags = [sum(b.bag[0] for b in step.batch if b) % _WORD for step in e.pair]
+    if bags[0] == bags[1] and len(e.pair[0].loss) == len(e.pair[1].loss):
+        counts = [len(step.batch) for step in e.pair]
+        return f"the same rows come in {counts[0]} against {counts[1]} calls, for a loss"
+    return None
+
+
+def other_model(e: Evidence) -> str | None:
+    for text, same in _made(e):
+        if not same:
+            return text
+    return None
+
+
+def state_carried(e: Evidence) -> str | None:
+    for text, same in _made(e):
+        if same:
+            return text
+    if e.detail.endswith("tensors"):
+        return f"{e.detail} are given to the model, and it were as many before"
+    return None
+
+
+def _made(e: Evidence) -> list[tuple[str, bool]]:
+    """Return what was made by a model, in words, and whether by the same model."""
+    if not e.batches:
+        return []
+    one, other = e.batches
+    found = []
+    for p, q, x, y in zip(one.made, other.made, one.hash, other.hash, strict=False):
+        if x != y and p != q:
+            words = [_when(made) for made in (p, q)]
+            same = any(made and made[1] for made in (p, q))
+            found.append((f"it was {words[0]} in {e.a.name}, {words[1]} in {e.b.name}", same))
+    return found
+
+
+def _when(made: tuple[int, bool] | None) -> str:
+    if not made:
+        return "no model's output"
+    return f"made by a model {made[0]} steps before" if made[0] else "made by a model just before"
+
+
+def other_dtype(e: Evidence) -> str | None:
+    if e.batches:
+        one, other = e.batches
+        if one.dtype != other.dtype and one.shape == other.shape:
+            return f"{', '.join(one.dtype)} against {', '.join(other.dtype)}"
+    return None
+
+
+def batch_size(e: Evidence) -> str | None:
+    sizes = _sizes(e)
+    if sizes and sizes[0] != sizes[1] and e.step == 0:
+        return f"the first batch has {sizes[0]} against {sizes[1]} rows"
+    return None
+
+
+def drop_last(e: Evidence) -> str | None:
+    sizes = _sizes(e)
+    if sizes and sizes[0] != sizes[1] and e.step > 0:
+        return f"all went alike up to a batch of {min(sizes)} against {max(sizes)} rows"
+    return None
+
+
+def sequence_length(e: Evidence) -> str | None:
+    shapes = _sample_shapes(e)
+    if shapes and _is_longer(*shapes):
+        return f"{shapes[0][0]} against {shapes[1][0]} places in each row"
+    return None
+
+
+def input_size(e: Evidence) -> str | None:
+    shapes = _sample_shapes(e)
+    if shapes and not _is_longer(*shapes):
+        one, other = ("x".join(map(str, s)) or "scalar" for s in shapes)
+        return f"each row is {one} against {other}"
+    return None
+
+
+def _sample_shapes(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the shapes of a row, where the batches have the same number of rows."""
+    sizes = _sizes(e)
+    if e.batches and sizes and sizes[0] == sizes[1]:
+        for one, other in zip(e.batches[0].shape, e.batches[1].shape, strict=False):
+            if one[1:] != other[1:] and _product(one) != _product(other):
+                return one[1:], other[1:]
+    return None
+
+
+def _is_longer(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return len(one) == len(other) in (1, 2) and one[1:] == other[1:]
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result
+
+
+def other_seed(e: Evidence) -> str | None:
+    if e.quantity == "batch" and (_sample_shapes(e) or _unequal_sizes(e)):
+        return None
+    early = e.quantity == "batch" or (e.first_step and not e.calls_differ)
+    if not early or (e.quantity != "batch" and not e.initial and not e.apart):
+        return None
+    return "; ".join(e.seeds)
+
+
+def _unequal_sizes(e: Evidence) -> bool:
+    sizes = _sizes(e)
+    return bool(sizes and sizes[0] != sizes[1]) or e.detail == "in one step"
+
+
+def order_repeats(e: Evidence) -> str | None:
+    run = _repeater(e)
+    return run and f"{run} has the same batches again from step {e.step} on"
+
+
+def epoch_kept(e: Evidence) -> str | None:
+    run = _repeater(e)
+    for other, steps in e.sides:
+        if run and other.name != run and len(e.sums(steps, e.step)) > 1:
+            return f"{run} sees again what it saw in its first epoch, {other.name} does not"
+    return None
+
+
+def _repeater(e: Evidence) -> str | None:
+    """Return the one run that has the batches of its beginning again."""
+    if not e.step or len(e.before) < 2:
+        return None
+    found = [run.name for run, steps in e.sides if e.repeats_from(steps, e.step)]
+    return found[0] if len(found) == 1 else None
+
+
+def not_shuffled(e: Evidence) -> str | None:
+    if e.step == 0 and e.epoch and len(e.pairs) >= 2 * e.epoch:
+        fixed = [r.name for r, steps in e.sides if e.repeats_from(steps, e.epoch)]
+        if len(fixed) == 1:
+            return f"only {fixed[0]} has the same order in every epoch"
+    return None
+
+
+def other_draws(e: Evidence) -> str | None:
+    """The order or the values come from a generator that differs at an epoch's start."""
+    if e.at_epoch_start and e.apart and not _repeater(e):
+        return f"the generators differ at the start of this epoch: {', '.join(e.apart)}"
+    return None
+
+
+def own_generator(e: Evidence) -> str | None:
+    if e.at_epoch_start and not e.apart and e.same_samples and not _repeater(e):
+        return "the global generators stand alike, yet the new order is another one"
+    return None
+
+
+def sanity_pass(e: Evidence) -> str | None:
+    one, other = e.before_training
+    if e.step == 0 and e.apart and bool(one) != bool(other) and not e.seeds:
+        which = e.a.name if one else e.b.name
+        return f"only {which} evaluates before its first step, and the generators differ"
+    return None
+
+
+def drawn_first(e: Evidence) -> str | None:
+    if e.step == 0 and e.apart and not e.seeds and not e.initial and not sanity_pass(e):
+        return f"the generators differ at step 0: {', '.join(e.apart)}"
+    return None
+
+
+def drawn_in_loop(e: Evidence) -> str | None:
+    if e.step > 0 and e.apart and not (e.quantity == "batch" and e.at_epoch_start):
+        return (
+            "the generators differ before this forward, and did not before:"
+            f" {', '.join(e.apart)}"
+        )
+    return None
+
+
+def other_order(e: Evidence) -> str | None:
+    if e.same_samples and not e.at_epoch_start:
+        return "later the same samples were seen in both runs"
+    return None
+
+
+def augmentation(e: Evidence) -> str | None:
+    if _other_values(e) and _mean_shift(e) < 0.2:
+        return "the same shape and about the same mean, but other values"
+    return None
+
+
+def preprocessing(e: Evidence) -> str | None:
+    if _other_values(e) and e.batches:
+        one, other = (batch.mean[0] for batch in e.batches)
+        return f"the mean of the batch is {one:.6g} against {other:.6g}"
+    return None
+
+
+def _other_values(e: Evidence) -> bool:
+    return bool(e.batches) and not (e.same_samples or _sample_shapes(e) or _unequal_sizes(e))
+
+
+def _sizes(e: Evidence) -> tuple[int, int] | None:
+    """Return the numbers of rows of the two batches."""
+    if not e.batches:
+        return None
+    one, other = ((batch.shape[0] or (1,))[0] for batch in e.batches)
+    return one, other
+
+
+def _mean_shift(e: Evidence) -> float:
+    """Return by how much the batches' means differ, in parts of the larger one."""
+    if not e.batches:
+        return 0.0
+    one, other = (batch.mean[0] for batch in e.batches)
+    return abs(one - other) / max(abs(one), abs(other), 1e-12)
+
+
+def frozen_layers_mode(e: Evidence) -> str | None:
+    if e.pair and any(";" in mode for step in e.pair for mode in step.mode):
+        return " against ".join(", ".join(dict.fromkeys(s.mode)) for s in e.pair)
+    return None
+
+
+def eval_before_fit(e: Evidence) -> str | None:
+    if e.step == 0 and not frozen_layers_mode(e):
+        return "the modes differ from the first step on"
+    return None
+
+
+def train_forgotten(e: Evidence) -> str | None:
+    if e.step > 0 and not frozen_layers_mode(e):
+        return f"the modes were alike until step {e.step}"
+    return None
