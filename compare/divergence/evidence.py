@@ -9,7 +9,7 @@ from typing import Any
 
 from ..trace.run import Batch, Evaluation, LossCall, Optimizer, Run, Step
 from .align import Match, match, plain_name
-from .difference import Comparison, Difference
+from .difference import Comparison, Difference, same_batch
 from .size import batches_apart, distance, tensors_apart, tolerance
 
 _WORD = 1 << 64  # bags add up modulo this
@@ -53,8 +53,12 @@ class Evidence:
         """Return the first two batches of this step that differ."""
         if self.pair:
             for one, other in zip(self.pair[0].batch, self.pair[1].batch, strict=False):
-                if one and other and (one.hash, one.dtype) != (other.hash, other.dtype):
+                if one and other and not same_batch(one, other):
                     return one, other
+            if self.detail.endswith("tensors"):
+                index = int(self.detail.split()[1]) if "number" in self.detail else 0
+                one, other = (step.batch[index] for step in self.pair)
+                return (one, other) if one and other else None
         return None
 
     @property

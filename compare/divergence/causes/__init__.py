@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ..evidence import Evidence
-from .cause import LIKELY, ROUNDING, Finding
+from .cause import Finding
 from .table import CAUSES
 
 
 def likely(evidence: Evidence) -> list[Finding]:
     """Return the causes that fit the evidence, the most likely first.
 
-    What the trace proves excludes what is only possible; and what is rounding is no
-    mistake, so it excludes all that the trace does not prove.
+    What the trace proves excludes what is only likely, and that what is only possible.
+    What is rounding is no mistake: it excludes all that the trace does not prove.
     """
     found = [
         Finding(cause, because)
@@ -21,8 +21,7 @@ def likely(evidence: Evidence) -> list[Finding]:
     ]
     found.sort(key=lambda finding: -finding.cause.strength)
     best = found[0].cause.strength if found else 0.0
-    lowest = best if best in (ROUNDING, LIKELY - 1) else LIKELY
-    return [f for f in found if f.cause.strength >= lowest]
+    return [finding for finding in found if finding.cause.strength == best]
 
 
 __all__ = ["CAUSES", "likely"]

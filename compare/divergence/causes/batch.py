@@ -61,6 +61,16 @@ def _when(made: tuple[int, bool] | None) -> str:
     return f"made by a model {made[0]} steps before" if made[0] else "made by a model just before"
 
 
+def rows_apart(e: Evidence) -> str | None:
+    """Of several inputs, some are in another order and the others are not."""
+    if e.batches and len(e.batches[0].hash) == len(e.batches[1].hash) > 1:
+        one, other = e.batches
+        moved = [x != y for x, y in zip(one.hash, other.hash, strict=True)]
+        if one.bag == other.bag and True in moved and False in moved:
+            return f"input {moved.index(True)} has its rows in another order, not all have"
+    return None
+
+
 def other_dtype(e: Evidence) -> str | None:
     if e.batches:
         one, other = e.batches
@@ -70,14 +80,14 @@ def other_dtype(e: Evidence) -> str | None:
 
 
 def batch_size(e: Evidence) -> str | None:
-    sizes = _sizes(e)
+    sizes = None if e.detail == "in one step" else _sizes(e)
     if sizes and sizes[0] != sizes[1] and e.step == 0:
         return f"the first batch has {sizes[0]} against {sizes[1]} rows"
     return None
 
 
 def drop_last(e: Evidence) -> str | None:
-    sizes = _sizes(e)
+    sizes = None if e.detail == "in one step" else _sizes(e)
     if sizes and sizes[0] != sizes[1] and e.step > 0:
         return f"all went alike up to a batch of {min(sizes)} against {max(sizes)} rows"
     return None

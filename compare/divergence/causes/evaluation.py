@@ -74,10 +74,11 @@ def stopped_earlier(e: Evidence) -> str | None:
 def other_turn(e: Evidence) -> str | None:
     if e.detail.startswith("whose") and e.pair:
         one, other = (
-            run.optimizers[step.optimizer]
+            f"{o.names[0]} ({'x'.join(map(str, o.shapes[0]))})"
             for run, step in zip(e.runs, e.pair, strict=True)
+            for o in [run.optimizers[step.optimizer]]
         )
-        return f"{e.a.name} steps that of {one.names[0]}, {e.b.name} of {other.names[0]}"
+        return f"{e.a.name} steps that of {one}, {e.b.name} that of {other}"
     return None
 
 

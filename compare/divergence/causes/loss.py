@@ -64,7 +64,7 @@ def other_layers(e: Evidence) -> str | None:
 
 
 def other_precision(e: Evidence) -> str | None:
-    if e.pair and e.pair[0].precision != e.pair[1].precision:
+    if e.pair and all(s.precision for s in e.pair):
         one, other = (", ".join(dict.fromkeys(s.precision)) for s in e.pair)
         return f"{one} against {other}" if one != other else None
     return None
@@ -254,10 +254,17 @@ def other_after(e: Evidence) -> str | None:
     return None
 
 
+def batch_unseen(e: Evidence) -> str | None:
+    if e.pair and not (e.pair[0].batch and e.pair[1].batch):
+        return "the batch of this step was not seen"
+    return None
+
+
 def changed_outside(e: Evidence) -> str | None:
-    if e.step > 0 and not e.apart and not (_differs(e, 1) and not _differs(e, 0)):
-        seen = "mode, " if e.pair and not e.pair[0].batch else "batch, mode, "
-        return f"{seen}generators and the weights after the last step are the same"
+    if e.step > 0 and not batch_unseen(e) and not e.apart and not (_differs(e, 1) and not _differs(e, 0)):
+        return (
+            "batch, mode, generators and the weights after the last step are the same"
+        )
     return None
 
 

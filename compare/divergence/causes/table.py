@@ -164,6 +164,12 @@ CAUSES = [
         *("train", "random-in-loop"),
     ),
     Cause(
+        *("rows-apart", "batch", PROVEN, batch.rows_apart),
+        "The inputs of a batch no longer belong together: one is in another order.",
+        "Print the first rows of all inputs. Shuffle them with one permutation.",
+        *("train", "inputs-shuffled-apart"),
+    ),
+    Cause(
         *("other-order", "batch", LIKELY, batch.other_order),
         "The samples come in another order: another sampler, or a sampler's own seed.",
         "Compare list(loader.sampler)[:10] of the two runs.",
@@ -336,6 +342,13 @@ CAUSES = [
         "The targets differ, or what is calculated after the model's last layer.",
         "Print the model's output, the targets and the loss of the first batch.",
         *("train", "loss-by-hand"),
+    ),
+    Cause(
+        *("unseen-batch", "loss, gradient", POSSIBLE, loss.batch_unseen),
+        "The batch was not seen, and may differ: the model is compiled in place, or"
+        " inside a compiled function, or its forward is called by name.",
+        "Compare without torch.compile, or print the batch.",
+        *("compile", "batch-unseen"),
     ),
     Cause(
         *("weights-changed-outside", "loss, gradient", POSSIBLE, loss.changed_outside),
