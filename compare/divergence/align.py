@@ -134,6 +134,7 @@ def _copy_of(
     optimizers: Sequence[Optimizer], i: int, taken: Sequence[int | None]
 ) -> int | None:
     for earlier in range(i):
-        if earlier in taken and optimizers[earlier].names == optimizers[i].names:
+        one, other = optimizers[earlier], optimizers[i]
+        if earlier in taken and (one.names, one.shapes) == (other.names, other.shapes):
             return earlier
     return None

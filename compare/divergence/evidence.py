@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from ..trace.run import Batch, Evaluation, LossCall, Optimizer, Run, Step
+from ..trace.run import NAMELESS, Batch, Evaluation, LossCall, Optimizer, Run, Step
 from .align import Match, match, plain_name
 from .difference import Comparison, Difference, same_batch
 from .size import batches_apart, distance, tensors_apart, tolerance
@@ -119,7 +119,9 @@ class Evidence:
     @property
     def compiled(self) -> list[bool]:
         """Tell of each run whether torch.compile made its model."""
-        return ["OptimizedModule" in str(run.layers) or not run.layers for run in self.runs]
+        return [
+            "OptimizedModule" in str(run.layers) or not run.layers for run in self.runs
+        ]
 
     # The weights before the first step
 
@@ -141,7 +143,9 @@ class Evidence:
     @property
     def other_start(self) -> bool:
         """Tell whether weights differ before the first step by more than rounding."""
-        return bool(self.initial) and self.first_step and self._initial_apart() > 1e-5
+        lost = str([o.names for o in self.optimizers or ()]).count(NAMELESS)
+        apart = self.initial and self.first_step and self._initial_apart() > 1e-5
+        return bool(apart) and not lost
 
     @property
     def first_step(self) -> bool:
@@ -159,7 +163,9 @@ class Evidence:
     def moved(self, name: str) -> bool:
         """Tell whether a generator's state changes in one of the runs, or had before."""
         for run, steps in self.sides:
-            states = {s.random[name] for s in (*steps, *run.evaluations) if name in s.random}
+            states = {
+                s.random[name] for s in (*steps, *run.evaluations) if name in s.random
+            }
             if len(states) > 1:
                 return True
             used = next(iter(states), ":624").partition(":")[2]
@@ -177,7 +183,7 @@ class Evidence:
             words
             for name, words in _GENERATORS.items()
             if name in one and one.get(name) != other.get(name, one[name])
-            if self.moved(name)
+            if name in ("torch", "cuda") or self.moved(name)
         ]
 
     @property
@@ -315,7 +321,9 @@ class Evidence:
         for i, j in self.match.pairs:
             settings = [
                 step.settings[optimizer.groups[place]]
-                for step, optimizer, place in zip(self.pair, (one, other), (i, j), strict=True)
+                for step, optimizer, place in zip(
+                    self.pair, (one, other), (i, j), strict=True
+                )
             ]
             for key in settings[0].keys() | settings[1].keys():
                 values = [options.get(key) for options in settings]
@@ -326,7 +334,11 @@ class Evidence:
     def tied(self) -> list[set[tuple[str, ...]]]:
         """Return of each run which names stand for one tensor, by their last parts."""
         return [
-            {tuple(sorted(plain_name(n) for n in names)) for o in r.optimizers for names in o.tied}
+            {
+                tuple(sorted(plain_name(n) for n in names))
+                for o in r.optimizers
+                for names in o.tied
+            }
             for r in self.runs
         ]
 

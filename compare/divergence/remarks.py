@@ -76,5 +76,3 @@ def _random(comparison: Comparison) -> list[str]:
                     " is added"
                 ]
     return []
-
-

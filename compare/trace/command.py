@@ -22,7 +22,8 @@ too). A step of a small model takes some 1,200 bytes, and 19 more per parameter 
 
     line 1       format "training trace", version 2, python, command, rank
     start        torch, platform, device, threads, seed, matmul, deterministic,
-                 fingerprint (xxh3, blake2b or sums: only equal ones compare), trainer
+                 fingerprint (xxh3, blake2b or sums: only equal ones compare), trainer (the
+                 package whose loop it is)
     optimizer    before its first step, and again when its parameters change: number,
                  again (the number it had), class, settings and sizes (one per group),
                  names, shapes and tied names of its parameters, weights

@@ -24,6 +24,7 @@ class LossCall:
     def __init__(
         self, name: str, arguments: Record, result: Tensor, unseen: Callable[..., None]
     ) -> None:
+        self.node = result.grad_fn._sequence_nr() if result.grad_fn else None
         self._name = name
         tensors = {k: v for k, v in arguments.items() if isinstance(v, Tensor)}
         options = {k: v for k, v in arguments.items() if k not in tensors}

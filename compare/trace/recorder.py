@@ -81,7 +81,8 @@ class Recorder:
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
         self._losses: list[Tensor] = []
-        self._functions: list[LossCall] = []
+        self._called: list[LossCall] = []  # loss functions, since the last backward
+        self._functions: list[LossCall] = []  # those that a backward used
         self._made: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
         self._gradients: WeakKeyDictionary[Optimizer, list[TensorsSummary]]
         self._gradients = WeakKeyDictionary()
@@ -165,7 +166,7 @@ class Recorder:
                 self.unseen("gradients that torch.func takes")
                 return
             self._calls[-1] = self._count
-            self._begin_forward(module)
+            self._begin_forward(module, inputs)
             made = [self._who_made(t, module) for t in inputs]
             assert self._forward
             self._forward.add_inputs(inputs, made, self.unseen)
@@ -198,12 +199,15 @@ class Recorder:
             return [self.steps - found[1], int(found[2] is module)]
         return None
 
-    def _begin_forward(self, module: nn.Module) -> None:
+    def _begin_forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
         self._start_once(next(module.parameters()).device)
         now, with_grad = self._forward, torch.is_grad_enabled()
         if not with_grad:
             with_grad = in_checkpoint()
-        if now is None or now.with_grad != with_grad or module in now.seen:
+        # a part that is called again goes on with what it, or a part before, has made
+        fresh = with_grad and not any(tensor.grad_fn for tensor in inputs)
+        again = now and (module in now.seen or (module in now.roots and fresh))
+        if now is None or now.with_grad != with_grad or again:
             self._end_forward()
             self._forward = Forward(module, self.steps, with_grad)
         else:
@@ -224,8 +228,8 @@ class Recorder:
 
     @_safe
     def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
-        self._functions.append(LossCall(name, arguments, result, self.unseen))
-        del self._functions[:-_WAITING]
+        self._called.append(LossCall(name, arguments, result, self.unseen))
+        del self._called[:-_WAITING]
 
     @_safe
     def _used(self, outputs: Any, losses: bool) -> bool:
@@ -233,15 +237,19 @@ class Recorder:
         self._backwards += 1
         self._end_forward()
         found = snapshot.tensors_in(outputs)
-        used = self._undecided
-        if len(used) > 1:
+        used, functions = self._undecided, self._called
+        if len(used) > 1 or len(functions) > 1:
             nodes = graph(found)
             used = [f for f in used if not (own := f.nodes()) or own & nodes]
+            functions = [f for f in functions if f.node in nodes]
+        self._functions += functions
+        self._called = []
         self._undecided = [f for f in self._undecided if f not in used]
         self._training += used
         if losses:
             self._losses += [x.detach().sum(dtype=torch.float64) for x in found]
-        del self._training[:-_WAITING], self._losses[:-_WAITING]
+        for kept in (self._training, self._losses, self._functions):
+            del kept[:-_WAITING]
         return True
 
     def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
@@ -326,7 +334,7 @@ class Recorder:
         self._write({**step, "buffers": self._read_buffers()})
         self.steps += 1
         self._undecided, self._training = [], []
-        self._losses, self._functions = [], []
+        self._losses, self._functions, self._called = [], [], []
         self._made = {k: m for k, m in self._made.items() if not m[0].expired()}
 
     def _read_buffers(self) -> Record | None:

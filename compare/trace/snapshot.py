@@ -88,7 +88,11 @@ class TensorsSummary:
                 by_device[tensor.device][place] = plain(tensor)
         with torch.no_grad():
             self._read = [
-                (list(group), fingerprints(list(group.values())), _norms(group.values()))
+                (
+                    list(group),
+                    fingerprints(list(group.values())),
+                    _norms(group.values()),
+                )
                 for group in by_device.values()
             ]
 
@@ -156,7 +160,6 @@ _WRAPPED = ("_orig_mod", "_forward_module", "module")
 def surroundings(device: torch.device) -> Record:
     """Return what is set for the whole process and can change the numbers."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    trainers = ("pytorch_lightning", "lightning", "accelerate", "ignite", "transformers")
     return {
         "torch": torch.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
@@ -166,8 +169,18 @@ def surroundings(device: torch.device) -> Record:
         "matmul": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "fingerprint": ON_CPU if device.type == "cpu" else "sums",
-        "trainer": [name for name in trainers if name in sys.modules],
+        "trainer": _trainer(),
     }
+
+
+def _trainer() -> str:
+    """Return the package whose loop calls the model, "" where it is the user's own."""
+    frame: Any = sys._getframe()
+    while frame := frame.f_back:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in ("pytorch_lightning", "lightning", "ignite", "transformers"):
+            return package
+    return ""
 
 
 def random_state() -> Record:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ...trace.run import Batch
 from ..evidence import Evidence
+from ..size import distance
 
 _WORD = 1 << 64
 
@@ -21,7 +23,9 @@ def several_calls(e: Evidence) -> str | None:
     bags = [sum(b.bag[0] for b in step.batch if b) % _WORD for step in e.pair]
     if bags[0] == bags[1] and len(e.pair[0].loss) == len(e.pair[1].loss):
         counts = [len(step.batch) for step in e.pair]
-        return f"the same rows come in {counts[0]} against {counts[1]} calls, for a loss"
+        return (
+            f"the same rows come in {counts[0]} against {counts[1]} calls, for a loss"
+        )
     return None
 
 
@@ -51,14 +55,20 @@ def _made(e: Evidence) -> list[tuple[str, bool]]:
         if x != y and p != q:
             words = [_when(made) for made in (p, q)]
             same = any(made and made[1] for made in (p, q))
-            found.append((f"it was {words[0]} in {e.a.name}, {words[1]} in {e.b.name}", same))
+            found.append(
+                (f"it was {words[0]} in {e.a.name}, {words[1]} in {e.b.name}", same)
+            )
     return found
 
 
 def _when(made: tuple[int, bool] | None) -> str:
     if not made:
         return "no model's output"
-    return f"made by a model {made[0]} steps before" if made[0] else "made by a model just before"
+    return (
+        f"made by a model {made[0]} steps before"
+        if made[0]
+        else "made by a model just before"
+    )
 
 
 def rows_apart(e: Evidence) -> str | None:
@@ -67,7 +77,9 @@ def rows_apart(e: Evidence) -> str | None:
         one, other = e.batches
         moved = [x != y for x, y in zip(one.hash, other.hash, strict=True)]
         if one.bag == other.bag and True in moved and False in moved:
-            return f"input {moved.index(True)} has its rows in another order, not all have"
+            return (
+                f"input {moved.index(True)} has its rows in another order, not all have"
+            )
     return None
 
 
@@ -189,12 +201,16 @@ def sanity_pass(e: Evidence) -> str | None:
     one, other = e.before_training
     if e.step == 0 and e.apart and bool(one) != bool(other) and not e.seeds:
         which = e.a.name if one else e.b.name
-        return f"only {which} evaluates before its first step, and the generators differ"
+        return (
+            f"only {which} evaluates before its first step, and the generators differ"
+        )
     return None
 
 
 def drawn_first(e: Evidence) -> str | None:
-    if e.step == 0 and e.apart and not e.seeds and not e.initial and not sanity_pass(e):
+    if e.step or not e.apart or e.seeds or e.initial or sanity_pass(e):
+        return None
+    if not augmentation(e) and not preprocessing_linear(e):
         return f"the generators differ at step 0: {', '.join(e.apart)}"
     return None
 
@@ -215,20 +231,36 @@ def other_order(e: Evidence) -> str | None:
 
 
 def augmentation(e: Evidence) -> str | None:
-    if _other_values(e) and _mean_shift(e) < 0.2:
+    if _other_values(e) and _alike(e) and not preprocessing_linear(e):
         return "the same shape and about the same mean, but other values"
     return None
 
 
+def preprocessing_linear(e: Evidence) -> str | None:
+    """The first values of one batch are those of the other, scaled and shifted."""
+    if not _other_values(e) or not e.batches or e.rounding:
+        return None
+    for one, other in zip(e.batches[0].head, e.batches[1].head, strict=False):
+        if one != other and len(one) == len(other) == 3 and one[1] != one[0]:
+            scale = (other[1] - other[0]) / (one[1] - one[0])
+            shift = other[0] - scale * one[0]
+            size = max(map(abs, other)) or 1.0
+            if scale and abs(scale * one[2] + shift - other[2]) < 1e-4 * size:
+                return f"its first values are {scale:.4g} times the other's, {shift:+.4g}"
+    return None
+
+
 def preprocessing(e: Evidence) -> str | None:
-    if _other_values(e) and e.batches:
+    if _other_values(e) and e.batches and not augmentation(e):
         one, other = (batch.mean[0] for batch in e.batches)
         return f"the mean of the batch is {one:.6g} against {other:.6g}"
     return None
 
 
 def _other_values(e: Evidence) -> bool:
-    return bool(e.batches) and not (e.same_samples or _sample_shapes(e) or _unequal_sizes(e))
+    return bool(e.batches) and not (
+        e.same_samples or _sample_shapes(e) or _unequal_sizes(e)
+    )
 
 
 def _sizes(e: Evidence) -> tuple[int, int] | None:
@@ -239,12 +271,21 @@ def _sizes(e: Evidence) -> tuple[int, int] | None:
     return one, other
 
 
-def _mean_shift(e: Evidence) -> float:
-    """Return by how much the batches' means differ, in parts of the larger one."""
-    if not e.batches:
-        return 0.0
-    one, other = (batch.mean[0] for batch in e.batches)
-    return abs(one - other) / max(abs(one), abs(other), 1e-12)
+def _alike(e: Evidence) -> bool:
+    """Tell whether two batches have about the same mean and size."""
+    if not e.batches or e.batches[0].shape != e.batches[1].shape:
+        return False
+    one, other = e.batches
+    for x, y in zip(_moments(one), _moments(other), strict=True):
+        if distance(x[1], y[1]) > 0.1 or abs(x[0] - y[0]) > 0.2 * max(x[1], y[1]):
+            return False
+    return True
+
+
+def _moments(batch: Batch) -> list[tuple[float, float]]:
+    """Return mean and root mean square of each tensor."""
+    parts = zip(batch.mean, batch.norm, batch.shape, strict=True)
+    return [(mean, norm / max(1, _product(shape)) ** 0.5) for mean, norm, shape in parts]
 
 
 def frozen_layers_mode(e: Evidence) -> str | None:

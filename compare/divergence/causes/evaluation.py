@@ -10,7 +10,9 @@ from ..evidence import Evidence
 def epoch_length(e: Evidence) -> str | None:
     one, other = e.evaluations
     if bool(one) != bool(other) and e.new_epoch_in_one_run:
-        return f"only {(e.a if one else e.b).name} starts a new epoch after step {e.step}"
+        return (
+            f"only {(e.a if one else e.b).name} starts a new epoch after step {e.step}"
+        )
     return None
 
 

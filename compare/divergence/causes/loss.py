@@ -141,7 +141,11 @@ def _is_same_formula(one: LossCall, other: LossCall) -> bool:
     """Tell cross_entropy from nll_loss of a log_softmax: both give the same value."""
     both = {one.name, other.name} == {"cross_entropy", "nll_loss"}
     values = one.value, other.value
-    return both and None not in values and distance(one.value or 0, other.value or 0) < 1e-5
+    return (
+        both
+        and None not in values
+        and distance(one.value or 0, other.value or 0) < 1e-5
+    )
 
 
 def shapes_broadcast(e: Evidence) -> str | None:
@@ -216,7 +220,9 @@ def loss_options(e: Evidence) -> str | None:
         keys = one.options.keys() | other.options.keys()
         for key in sorted(keys - {"reduction"}):
             if one.options.get(key) != other.options.get(key):
-                return f"{key} is {one.options.get(key)} against {other.options.get(key)}"
+                return (
+                    f"{key} is {one.options.get(key)} against {other.options.get(key)}"
+                )
         if _differs(e, 2):
             return f"{one.names[2]} differs"
     return None
@@ -227,14 +233,21 @@ def loss_outside_autocast(e: Evidence) -> str | None:
         if one.autocast != other.autocast:
             where = e.a.name if one.autocast else e.b.name
             return f"{one.name} runs under autocast in {where} only"
-    if e.step == 0 and not e.calls and e.pair and "autocast" in str(e.pair[0].precision):
+    if (
+        e.step == 0
+        and not e.calls
+        and e.pair
+        and "autocast" in str(e.pair[0].precision)
+    ):
         return "both forwards run under autocast, yet the first loss differs"
     return None
 
 
 def other_target(e: Evidence) -> str | None:
     if _differs(e, 1) and not _differs(e, 0) and not other_loss(e):
-        one, other = next((x, y) for x, y in e.calls if _argument(x, 1) != _argument(y, 1))
+        one, other = next(
+            (x, y) for x, y in e.calls if _argument(x, 1) != _argument(y, 1)
+        )
         means = [call.arguments.mean[1] for call in (one, other)]
         return f"the targets' mean is {means[0]:.6g} against {means[1]:.6g}"
     return None
@@ -261,7 +274,12 @@ def batch_unseen(e: Evidence) -> str | None:
 
 
 def changed_outside(e: Evidence) -> str | None:
-    if e.step > 0 and not batch_unseen(e) and not e.apart and not (_differs(e, 1) and not _differs(e, 0)):
+    if (
+        e.step > 0
+        and not batch_unseen(e)
+        and not e.apart
+        and not (_differs(e, 1) and not _differs(e, 0))
+    ):
         return (
             "batch, mode, generators and the weights after the last step are the same"
         )
@@ -299,4 +317,6 @@ def _factor(e: Evidence) -> int | None:
     if not small or not one * other > 0:
         return None
     factor = round(large / small)
-    return factor if factor > 1 and abs(large / small - factor) < 1e-4 * factor else None
+    return (
+        factor if factor > 1 and abs(large / small - factor) < 1e-4 * factor else None
+    )

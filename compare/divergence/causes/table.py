@@ -108,6 +108,12 @@ CAUSES = [
         *("precision", "input-in-another-dtype"),
     ),
     Cause(
+        *("scaled-input", "batch", PROVEN, batch.preprocessing_linear),
+        "The inputs are scaled or normalized otherwise.",
+        "Print min, max, mean and std of one sample in both runs.",
+        *("train", "normalization-forgotten"),
+    ),
+    Cause(
         *("epoch-kept-by-workers", "batch", PROVEN, batch.epoch_kept),
         "The data set is told the epoch, and its workers keep the first one.",
         "With persistent_workers=True the workers have a copy of the data set from the"
@@ -176,7 +182,7 @@ CAUSES = [
         *("train", "sampler-seed-differs"),
     ),
     Cause(
-        *("augmentation", "batch", POSSIBLE, batch.augmentation),
+        *("augmentation", "batch", LIKELY, batch.augmentation),
         "Random augmentation draws other numbers: other workers, or another seed.",
         "Switch the augmentation off. If the batches are then the same, seed each"
         " sample by its index and epoch: draws then depend on no worker.",
@@ -184,9 +190,9 @@ CAUSES = [
     ),
     Cause(
         *("preprocessing", "batch", POSSIBLE, batch.preprocessing),
-        "The data is prepared differently: scaling, normalization, another data set.",
-        "Print min, max, mean and std of one sample in both runs.",
-        *("train", "normalization-forgotten"),
+        "The data is prepared differently, or it is another data set.",
+        "Print one sample in both runs, before and after each transform.",
+        *("train", "other-data-set"),
     ),
     Cause(
         *("frozen-layers-mode", "mode", LIKELY, batch.frozen_layers_mode),
@@ -216,7 +222,12 @@ CAUSES = [
         *("compile", "compiled-dropout"),
     ),
     Cause(
-        *("other-layers", "loss, gradient, buffers, evaluation", PROVEN, loss.other_layers),
+        *(
+            "other-layers",
+            "loss, gradient, buffers, evaluation",
+            PROVEN,
+            loss.other_layers,
+        ),
         "The models are built of different layers, or with other options.",
         "Print both models.",
         *("train", "dropout-rate-changed"),
@@ -237,7 +248,12 @@ CAUSES = [
         *("checkpoint", "prefix-loads-nothing"),
     ),
     Cause(
-        *("drawn-before-model", "loss, gradient, weights", PROVEN, loss.drawn_before_model),
+        *(
+            "drawn-before-model",
+            "loss, gradient, weights",
+            PROVEN,
+            loss.drawn_before_model,
+        ),
         "Something drew a random number between the seed and the model.",
         "Seed right before the model is built. A random split, an example input or"
         " another model built first is enough.",
@@ -405,7 +421,12 @@ CAUSES = [
         *("train", "eval-forgotten"),
     ),
     Cause(
-        *("parameters-left-out", "gradient, weights", PROVEN, update.parameters_left_out),
+        *(
+            "parameters-left-out",
+            "gradient, weights",
+            PROVEN,
+            update.parameters_left_out,
+        ),
         "The optimizers do not hold the same parameters.",
         "Compare the names given to the optimizers. One made before a layer was"
         " replaced updates the old layer.",
@@ -475,7 +496,12 @@ CAUSES = [
         *("train", "learning-rate-default"),
     ),
     Cause(
-        *("scheduler-not-stepped", "learning rate", PROVEN, update.scheduler_not_stepped),
+        *(
+            "scheduler-not-stepped",
+            "learning rate",
+            PROVEN,
+            update.scheduler_not_stepped,
+        ),
         "One run never steps its scheduler.",
         "Print the learning rate at each epoch. In manual optimization a Trainer steps"
         " no scheduler: call it yourself.",

@@ -71,7 +71,9 @@ def _limit(steps: list[Step]) -> float | None:
     norms = [step.gradient.norm for step in steps]
     limit = max(norms)
     at_limit = sum(norm > limit * 0.9999 for norm in norms)
-    return float(f"{limit:.4g}") if at_limit > 1 and at_limit >= len(norms) / 10 else None
+    return (
+        float(f"{limit:.4g}") if at_limit > 1 and at_limit >= len(norms) / 10 else None
+    )
 
 
 def _is_whole(e: Evidence) -> bool:
@@ -135,7 +137,8 @@ def scheduler_not_stepped(e: Evidence) -> str | None:
 
 def scheduler_interval(e: Evidence) -> str | None:
     changes = [
-        sum(one.lr != other.lr for one, other in pairwise(steps)) for _, steps in e.sides
+        sum(one.lr != other.lr for one, other in pairwise(steps))
+        for _, steps in e.sides
     ]
     if min(changes) > 0 or not e.first_step:
         if max(changes) > 2 * min(changes) + 1:
@@ -168,12 +171,20 @@ def optimizer_state_lost(e: Evidence) -> str | None:
         return None
     for index, run in enumerate(e.runs):
         now = e.pair[index].optimizer
-        same = [p[index].optimizer for p in e.before if _is_copy(run.optimizers, p[index].optimizer, now)]
+        same = [
+            p[index].optimizer
+            for p in e.before
+            if _is_copy(run.optimizers, p[index].optimizer, now)
+        ]
         if same and same[-1] != now and run.optimizers[now].again is None:
             return f"{run.name} makes a new {run.optimizers[now].name} at this step"
     one, other = (step.state for step in e.pair)
     if one != other and (min(one[0], other[0]) == 0 or one[1] != other[1]):
-        words = [f"{s[0]:.0f} parameters have a state" + (f" of {s[1]:.0f} steps" if s[1] >= 0 else "") for s in (one, other)]
+        words = [
+            f"{s[0]:.0f} parameters have a state"
+            + (f" of {s[1]:.0f} steps" if s[1] >= 0 else "")
+            for s in (one, other)
+        ]
         return " against ".join(words)
     return None
 
