@@ -138,11 +138,11 @@ def random_after_model(mistake: bool) -> None:
     " agree.",
 )
 def last_bit_amplified(mistake: bool) -> None:
-    """One weight is moved by its last bit, and training makes a great difference of it."""
+    """One weight is moved by its last bit, and training amplifies it."""
     model = network()
     if mistake:
         with torch.no_grad():
-            weight = model[0].weight.view(-1)
+            weight = next(model.parameters()).view(-1)
             weight[0] = torch.nextafter(weight[0], torch.tensor(1.0))
     optimizer = sgd(model, lr=1.0)
     for _ in range(4):
@@ -161,8 +161,8 @@ def activation_replaced(mistake: bool) -> None:
     model = network()
     optimizer = sgd(model)
     for inputs, targets in in_order():
-        hidden = model[0](inputs)
-        scores = model[4](F.gelu(hidden) if mistake else F.relu(hidden))
+        hidden = model[:2](inputs)
+        scores = model[4:](F.gelu(hidden) if mistake else F.relu(hidden))
         optimizer.zero_grad()
         F.cross_entropy(scores, targets).backward()
         optimizer.step()

@@ -148,7 +148,7 @@ def second_fit_does_nothing(mistake: bool) -> None:
         one_trainer.fit(model, in_order(), validation_batches())
 
 
-class Endless(IterableDataset[Tensor]):
+class Endless(IterableDataset[Batch]):
     """Six batches drawn from the global generator; nobody can know it is six."""
 
     def __iter__(self) -> Iterator[Batch]:
@@ -170,9 +170,8 @@ def endless_loop() -> None:
     healthy=endless_loop,
 )
 def batch_prefetched(mistake: bool) -> None:
-    """A Trainer fetches a batch ahead, which moves the generator before dropout draws."""
+    """A Trainer fetches a batch ahead, and moves the generator before dropout."""
     if not mistake:
         return endless_loop()
     options = {"max_epochs": 1, "limit_val_batches": 0}
     trainer(**options).fit(Lit(), DataLoader(Endless(), batch_size=None))
-

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -111,7 +113,7 @@ def decay_on_everything(mistake: bool) -> None:
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-    parameters = model.parameters() if mistake else groups
+    parameters: Any = model.parameters() if mistake else groups
     train_epoch(model, AdamW(parameters, 0.01, weight_decay=0.1), in_order())
 
 

@@ -167,15 +167,15 @@ def _in_forwards(result: Comparison, a: Step, b: Step) -> Parted | None:
     """Compare batches, modes and losses in the order in which they came."""
     seen = bool(a.batch and b.batch)  # a compiler may hide it: then no evidence
     if seen and len(a.batch) != len(b.batch):
-        texts = (f"{len(s.batch)} batches" for s in (a, b))
-        return "batch", *texts, "in one step"
+        counts = len(a.batch), len(b.batch)
+        return "batch", f"{counts[0]} batches", f"{counts[1]} batches", "in one step"
     in_turn = seen and len(a.loss) == len(b.loss) == len(a.batch)
     for index in range(len(a.batch) if seen else 0):
         where = f"number {index} of {len(a.batch)}" if len(a.batch) > 1 else ""
         one, other = a.batch[index], b.batch[index]
         if one and other and (how := _unlike(result, a.optimizer, index, one, other)):
-            texts = show_batch(one), show_batch(other)
-            return "batch", *texts, " ".join(filter(None, [where, how.strip()]))
+            detail = " ".join(filter(None, [where, how.strip()]))
+            return "batch", show_batch(one), show_batch(other), detail
         if one and other and a.mode[index] != b.mode[index]:
             return "mode", a.mode[index], b.mode[index], where
         if in_turn and _bits(a.loss[index]) != _bits(b.loss[index]):

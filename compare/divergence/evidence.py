@@ -161,11 +161,10 @@ class Evidence:
     # The random generators
 
     def moved(self, name: str) -> bool:
-        """Tell whether a generator's state changes in one of the runs, or had before."""
+        """Tell whether a generator's state changes in a run, or had before."""
         for run, steps in self.sides:
-            states = {
-                s.random[name] for s in (*steps, *run.evaluations) if name in s.random
-            }
+            seen = [s.random for s in steps] + [x.random for x in run.evaluations]
+            states = {random[name] for random in seen if name in random}
             if len(states) > 1:
                 return True
             used = next(iter(states), ":624").partition(":")[2]
@@ -249,7 +248,7 @@ class Evidence:
         return length > 0 and hashes[:length] == hashes[start : start + length]
 
     def sums(self, steps: list[Step], start: int) -> set[int]:
-        """Return the bags of the epochs that this step divides; one if they are equal."""
+        """Return the bags of the two epochs that this step divides."""
         parts = steps[:start], steps[start : 2 * start]
         return {sum(map(_bag, part)) % _WORD for part in parts}
 

@@ -71,8 +71,8 @@ def _random(comparison: Comparison) -> list[str]:
             moved = max(map(len, states)) > 1
             if one.random[name] != other.random[name] and moved:
                 return [
-                    f"the random generator of {words} differs from step {number} on, but"
-                    " no number does: the runs would differ as soon as something random"
-                    " is added"
+                    f"the random generator of {words} differs from step {number} on,"
+                    " but no number does: the runs would differ as soon as something"
+                    " random is added"
                 ]
     return []

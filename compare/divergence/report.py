@@ -99,7 +99,7 @@ def _what(difference: Difference) -> str:
 
 
 def _whose(comparison: Comparison, difference: Difference) -> str:
-    """Say whose step it is, and which of its own, where there are several optimizers."""
+    """Say whose step it is, and which of its own, if there are several optimizers."""
     evidence = Evidence(comparison, difference)
     if len(comparison.a.optimizers) < 2 or not evidence.optimizers or not evidence.pair:
         return ""

@@ -22,13 +22,13 @@ too). A step of a small model takes some 1,200 bytes, and 19 more per parameter 
 
     line 1       format "training trace", version 2, python, command, rank
     start        torch, platform, device, threads, seed, matmul, deterministic,
-                 fingerprint (xxh3, blake2b or sums: only equal ones compare), trainer (the
-                 package whose loop it is)
+                 trainer (the package whose loop it is), fingerprint (xxh3, blake2b or
+                 sums: only equal ones can be compared)
     optimizer    before its first step, and again when its parameters change: number,
                  again (the number it had), class, settings and sizes (one per group),
                  names, shapes and tied names of its parameters, weights
     buffers      names and shapes, when they change
-    model        layers, as the first training batch met them; without parameters: (...)
+    model        layers, as the first training batch met them: (...) has no parameters
     step         one per optimizer step: optimizer; batch, mode, precision, output, one
                  per forward; random; functions (losses of torch.nn.functional); loss
                  (one per backward); closure (norm of the gradient after each call);

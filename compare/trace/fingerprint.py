@@ -29,14 +29,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 try:
-    from xxhash import xxh3_64_intdigest as _digest
+    import xxhash
 
     ON_CPU = "xxh3"
 except ImportError:
     ON_CPU = "blake2b"
-
-    def _digest(data: Any) -> int:
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 _COLUMNS = 512  # words in a row, where the length of a row is ours to choose
@@ -82,6 +79,12 @@ def batch_fingerprint(batch: Tensor) -> Tensor:
     words = (pad(matrix, (0, missing)) if missing else matrix).view(torch.int64)
     hashed = _mix(_hash_rows(words, _weights(words.shape[1], words.device)) + width + 1)
     return torch.stack([(hashed * _positions(rows, words.device)).sum(), hashed.sum()])
+
+
+def _digest(data: Any) -> int:
+    if ON_CPU == "xxh3":
+        return xxhash.xxh3_64_intdigest(data)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def memory(data: Tensor) -> Any:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from .snapshot import BatchSummary, Record
 
-_ALSO = ("cross_entropy", "binary_cross_entropy", "kl_div")
-_ALSO += ("binary_cross_entropy_with_logits",)
+_ALSO = {"cross_entropy", "binary_cross_entropy", "kl_div"}
+_ALSO |= {"binary_cross_entropy_with_logits"}
 _OLD = ("size_average", "reduce")  # options that `reduction` has replaced
 
 

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -73,7 +73,7 @@ class Recorder:
         self._write = write
         self._owner = (os.getpid(), threading.get_ident())
         self._unseen: set[str] = set()
-        self._calls: list[int] = []  # the modules being called, numbered; 0: left out
+        self._calls: list[int] = []  # modules called, numbered; inside <= 0: left out
         self._count = 0
         self._backwards = 0
         self._in_backward = False
@@ -150,7 +150,9 @@ class Recorder:
     @_safe
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         outermost = not self._calls
-        if (self._calls and not self._calls[-1]) or _is_no_model(type(module)):
+        if (self._calls and self._calls[-1] <= 0) or _is_no_model(
+            cast(Any, type(module))
+        ):
             self._calls.append(0)
             return
         self._count += 1
@@ -172,10 +174,16 @@ class Recorder:
             self._forward.add_inputs(inputs, made, self.unseen)
         elif self._forward:
             self._forward.seen.add(module)
+        if type(module).__name__ == "OptimizedModule":
+            self._calls[-1] *= -1  # what torch.compile calls inside is not the model's
 
     @_safe
     def _after_module(self, module: nn.Module, _: object, output: Any) -> None:
-        if not self._calls or not (number := self._calls.pop()) or not self._forward:
+        if (
+            not self._calls
+            or not (number := abs(self._calls.pop()))
+            or not self._forward
+        ):
             return
         if number == self._count:  # it called no other module
             self._forward.leave_innermost(module, output)
@@ -386,7 +394,7 @@ class Recorder:
 
 
 @cache
-def _is_no_model(kind: type[nn.Module]) -> bool:
+def _is_no_model(kind: Any) -> bool:
     """Tell a loss, a metric, or what calculates a weight from others."""
     if issubclass(kind, _Loss | ParametrizationList):
         return True
@@ -415,7 +423,7 @@ def _number(value: Any) -> float | None:
 
 
 def _state(optimizer: Optimizer) -> list[float]:
-    """Return how many parameters have a state, and its age in steps where it is known."""
+    """Return how many parameters have a state, and its age in steps, or -1."""
     state = getattr(optimizer, "state", {})
     first = next(iter(state.values()), None)
     age = first.get("step") if isinstance(first, dict) else None

@@ -171,7 +171,8 @@ class Run:
         now = tuple(map(dict, record.get("settings", before)))
         self._settings[number] = now
         buffers = record["buffers"]
-        if buffers is not None and self._buffers is None:
+        layout = self._buffers
+        if buffers is not None and layout is None:
             raise ValueError("buffers that were not introduced")
         return Step(
             optimizer=number,
@@ -188,7 +189,7 @@ class Run:
             state=tuple(map(float, record["state"])),
             weights=_tensors(record["weights"]),
             settings=now,
-            buffers=buffers and (self._buffers, _tensors(buffers)),
+            buffers=(layout, _tensors(buffers)) if buffers and layout else None,
         )
 
 
@@ -263,8 +264,9 @@ def _batch(record: Mapping[str, Any]) -> Batch:
 
 
 def _tensors(record: Mapping[str, Any]) -> Tensors:
-    words = (str(record[key]) for key in ("hash", "parts", "norms"))
-    return Tensors(*words, float(record["norm"]), str(record.get("class", "")))
+    whole, parts, norms = (str(record[key]) for key in ("hash", "parts", "norms"))
+    kind = str(record.get("class", ""))
+    return Tensors(whole, parts, norms, float(record["norm"]), kind)
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

@@ -1,3 +1,4 @@
+# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
 """Signs of a cause that is seen first in the batches or in the mode of the layers."""
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def not_shuffled(e: Evidence) -> str | None:
 
 
 def other_draws(e: Evidence) -> str | None:
-    """The order or the values come from a generator that differs at an epoch's start."""
+    """Tell whether a generator differs at an epoch's start."""
     if e.at_epoch_start and e.apart and not _repeater(e):
         return f"the generators differ at the start of this epoch: {', '.join(e.apart)}"
     return None
@@ -237,7 +238,7 @@ def augmentation(e: Evidence) -> str | None:
 
 
 def preprocessing_linear(e: Evidence) -> str | None:
-    """The first values of one batch are those of the other, scaled and shifted."""
+    """Tell whether the first values are those of the other, scaled and shifted."""
     if not _other_values(e) or not e.batches or e.rounding:
         return None
     for one, other in zip(e.batches[0].head, e.batches[1].head, strict=False):
@@ -246,7 +247,9 @@ def preprocessing_linear(e: Evidence) -> str | None:
             shift = other[0] - scale * one[0]
             size = max(map(abs, other)) or 1.0
             if scale and abs(scale * one[2] + shift - other[2]) < 1e-4 * size:
-                return f"its first values are {scale:.4g} times the other's, {shift:+.4g}"
+                return (
+                    f"its first values are {scale:.4g} times the other's, {shift:+.4g}"
+                )
     return None
 
 
@@ -285,7 +288,9 @@ def _alike(e: Evidence) -> bool:
 def _moments(batch: Batch) -> list[tuple[float, float]]:
     """Return mean and root mean square of each tensor."""
     parts = zip(batch.mean, batch.norm, batch.shape, strict=True)
-    return [(mean, norm / max(1, _product(shape)) ** 0.5) for mean, norm, shape in parts]
+    return [
+        (mean, norm / max(1, _product(shape)) ** 0.5) for mean, norm, shape in parts
+    ]
 
 
 def frozen_layers_mode(e: Evidence) -> str | None:

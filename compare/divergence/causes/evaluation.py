@@ -1,3 +1,4 @@
+# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
 """Signs of a cause seen first in an evaluation, a run's length, or whose turn it is."""
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def extra_optimizer(e: Evidence) -> str | None:
 
 
 def rounding(e: Evidence) -> str | None:
-    """The difference has the size of the last bits, whatever it grows into later."""
+    """Tell the size of the last bits, whatever it grows into later."""
     if not e.rounding:
         return None
     start = ", and the weights before the first step too" if e.initial else ""

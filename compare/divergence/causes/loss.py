@@ -1,3 +1,4 @@
+# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
 """Signs of a cause that is seen first in the loss."""
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def tied_weights(e: Evidence) -> str | None:
 
 
 def other_layers(e: Evidence) -> str | None:
-    """The layers with parameters, or dropout, are compared; others may be functions."""
+    """Compare layers with parameters, and dropout; others may be functions."""
     if any(e.compiled):
         return None
     kept = [
@@ -92,7 +93,7 @@ def drawn_before_model(e: Evidence) -> str | None:
 
 
 def prefetched(e: Evidence) -> str | None:
-    """A Trainer draws the next batch before the numbers of this step are drawn."""
+    """Tell a Trainer that draws the next batch before this step's numbers."""
     if e.step or not e.trainer or e.initial or e.seeds or "torch" not in e.apart:
         return None
     same = e.quantity == "loss" or len(e.pair[0].batch if e.pair else ()) > 1
@@ -206,7 +207,7 @@ def loss_reduction(e: Evidence) -> str | None:
 
 
 def loss_scaled(e: Evidence) -> str | None:
-    """The function gives the same, and the backward starts from another number."""
+    """Tell the same result of the function before another number in backward."""
     if e.pair and e.calls and not e.calls_differ and not not_divided(e):
         if all(x == y for x, y in e.calls) and not token_mean(e):
             return f"{e.calls[0][0].name} gives the same, and backward starts elsewhere"

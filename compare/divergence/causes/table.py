@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a row begins with its name, quantities, strength and sign)
 """The causes. Whoever wants to add one adds a row here, and its sign beside.
 
 A row: the name; the quantities in which it is seen first; how strong its sign is; the
@@ -578,7 +579,7 @@ CAUSES = [
         *("crashed", "length", PROVEN, evaluation.crashed),
         "The shorter run ended with an error or was killed.",
         "Look at the end of its log.",
-        *("debugging", "crashed"),
+        *("debugging", "batches-limited"),
     ),
     Cause(
         *("stopped-earlier", "length", LIKELY, evaluation.stopped_earlier),

@@ -1,3 +1,4 @@
+# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
 """Signs of a cause seen first in gradients, learning rates, weights or buffers."""
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def parameters_left_out(e: Evidence) -> str | None:
 
 
 def frozen(e: Evidence) -> str | None:
-    """A gradient is None in one run; None is not zero, which says so too."""
+    """Tell None, and whether the other is zero."""
     if e.pair and e.match and e.optimizers:
         one, other = (step.gradient for step in e.pair)
         for i, j in e.match.pairs:
@@ -47,7 +48,7 @@ def scaled_gradient(e: Evidence) -> str | None:
 
 
 def clipped_by_norm(e: Evidence) -> str | None:
-    """A run whose norms stop at one number clips; in both at the same one: no cause."""
+    """Tell norms that stop at one number; the same one in both is no cause."""
     limits = [_limit(steps) for _, steps in e.sides]
     if limits[0] == limits[1] or not _is_whole(e):
         return None
@@ -194,7 +195,7 @@ def _is_copy(optimizers: list, earlier: int, now: int) -> bool:  # type: ignore[
 
 
 def weight_decay_groups(e: Evidence) -> str | None:
-    """The decay differs for some parameters, and not for others."""
+    """Tell decay that differs for some parameters, and not for others."""
     texts = [text for text in e.options() if text.startswith("weight_decay")]
     return texts[0] if texts and not _decay_everywhere(e) else None
 
