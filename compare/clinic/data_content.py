@@ -183,7 +183,7 @@ def views_joined(mistake: bool) -> None:
 
 @case(
     step=1,
-    quantity="batch",
+    quantity="loss",
     cause="state-carried",
     mend="Carry the hidden state from piece to piece in both runs, detached.",
 )

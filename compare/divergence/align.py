@@ -122,12 +122,17 @@ def align(a: Run, b: Run) -> Alignment:
 
 def _best(matches: dict[tuple[int, int], Match], a: Run, b: Run, j: int) -> int | None:
     """Return the optimizer with the most parameters of b's j, the same place first."""
-    share: dict[int, float] = {}
-    for i, optimizer in enumerate(a.optimizers):
-        total = max(len(optimizer.names), len(b.optimizers[j].names))
-        share[i] = len(matches[i, j].pairs) / total
-    best = max(share, key=lambda i: (share[i], i == j, -i), default=None)
-    return best if best is not None and share[best] else None
+    share: dict[int, tuple[float, int, bool, int]] = {}
+    other = b.optimizers[j]
+    for i, one in enumerate(a.optimizers):
+        pairs = matches[i, j].pairs
+        equal = sum(one.weights.part(p) == other.weights.part(q) for p, q in pairs)
+        sizes = sorted((len(one.names), len(other.names)))
+        enough = equal or 2 * len(pairs) > sizes[0]  # a bias may match any other
+        part = len(pairs) / sizes[1] if enough else 0.0
+        share[i] = part, equal, i == j, -i  # two models may have the same layers
+    best = max(share, key=lambda i: share[i], default=None)
+    return best if best is not None and share[best][0] else None
 
 
 def _copy_of(

@@ -6,7 +6,7 @@ import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..trace.run import (
     NO_TENSOR,
@@ -52,7 +52,6 @@ class Comparison:
     evaluations: dict[int, Batches]  # by the number of steps done before
     first: Difference | None = None
     in_training: Difference | None = None  # the first that is no evaluation
-    _inputs: set[tuple[int, int, int, int]] = field(default_factory=set)
 
     def match(self, pair: Pair) -> Match:
         """Return how the parameters of two steps belong together."""
@@ -139,7 +138,7 @@ def _in_pair(result: Comparison, pair: Pair) -> Parted | None:
     if lanes[0] != lanes[1]:
         text_a, text_b = (f"{o.name} of {o.names[0]}" for o in (one, other))
         return "optimizer", text_a, text_b, "whose turn it is"
-    if parted := _in_forwards(result, a, b):
+    if parted := _in_forwards(a, b):
         return parted
     how = result.match(pair)
     if result.comparable:
@@ -163,7 +162,7 @@ def _in_pair(result: Comparison, pair: Pair) -> Parted | None:
     return None
 
 
-def _in_forwards(result: Comparison, a: Step, b: Step) -> Parted | None:
+def _in_forwards(a: Step, b: Step) -> Parted | None:
     """Compare batches, modes and losses in the order in which they came."""
     seen = bool(a.batch and b.batch)  # a compiler may hide it: then no evidence
     if seen and len(a.batch) != len(b.batch):
@@ -173,9 +172,8 @@ def _in_forwards(result: Comparison, a: Step, b: Step) -> Parted | None:
     for index in range(len(a.batch) if seen else 0):
         where = f"number {index} of {len(a.batch)}" if len(a.batch) > 1 else ""
         one, other = a.batch[index], b.batch[index]
-        if one and other and (how := _unlike(result, a.optimizer, index, one, other)):
-            detail = " ".join(filter(None, [where, how.strip()]))
-            return "batch", show_batch(one), show_batch(other), detail
+        if one and other and not same_batch(one, other):
+            return "batch", show_batch(one), show_batch(other), where
         if one and other and a.mode[index] != b.mode[index]:
             return "mode", a.mode[index], b.mode[index], where
         if in_turn and _bits(a.loss[index]) != _bits(b.loss[index]):
@@ -187,22 +185,6 @@ def _in_forwards(result: Comparison, a: Step, b: Step) -> Parted | None:
             where = f"evaluation {index + 1} of {len(a.loss)}" if a.closure else ""
             return "loss", _numbers(a.loss[index:]), _numbers(b.loss[index:]), where
     return None
-
-
-def _unlike(
-    result: Comparison, optimizer: int, index: int, a: Batch, b: Batch
-) -> str | None:
-    """Return None where two batches are the same, and a detail or " " where not.
-
-    One run may show more tensors: the targets, say, where a wrapper is given them. But
-    not from some step on, when before it showed as many as the other.
-    """
-    counts = len(a.hash), len(b.hash)
-    fewer = min(counts)
-    result._inputs.add((optimizer, index, *counts))
-    if counts[0] != counts[1] and (optimizer, index, fewer, fewer) in result._inputs:
-        return f"{counts[0]} against {counts[1]} tensors"
-    return None if same_batch(a, b) else " "
 
 
 def in_evaluation(a: Evaluation, b: Evaluation) -> tuple[str, str, str] | None:
@@ -219,7 +201,10 @@ def in_evaluation(a: Evaluation, b: Evaluation) -> tuple[str, str, str] | None:
 
 
 def same_batch(a: Batch, b: Batch) -> bool:
-    """Tell whether all tensors that both runs show, and could be read, are the same."""
+    """Tell whether all tensors that both runs show, and could be read, are the same.
+
+    One run may show more: the targets, where a wrapper is given them.
+    """
     one, other = (list(zip(x.hash, x.dtype, strict=True)) for x in (a, b))
     if len(one) == len(other):
         pairs = zip(one, other, strict=True)

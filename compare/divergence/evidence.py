@@ -55,11 +55,21 @@ class Evidence:
             for one, other in zip(self.pair[0].batch, self.pair[1].batch, strict=False):
                 if one and other and not same_batch(one, other):
                     return one, other
-            if self.detail.endswith("tensors"):
-                index = int(self.detail.split()[1]) if "number" in self.detail else 0
-                one, other = (step.batch[index] for step in self.pair)
-                return (one, other) if one and other else None
         return None
+
+    @property
+    def other_inputs(self) -> str:
+        """Say that one model is given more tensors here, where it was not before."""
+        counts = [
+            [len(x.hash) for x in step.batch if x]
+            for pair in self.pairs
+            for step in pair
+        ]
+        here = counts[2 * max(self.step, 0) :][:2]
+        before = [x == y for x, y in zip(counts[::2], counts[1::2], strict=True)]
+        if self.step > 0 and here[0] != here[1] and all(before[: self.step]):
+            return f"{max(here[0])} against {max(here[1])} tensors"
+        return ""
 
     @property
     def calls(self) -> list[tuple[LossCall, LossCall]]:
@@ -293,6 +303,10 @@ class Evidence:
     def rounding(self) -> bool:
         """Tell whether the difference has the size of the last bits."""
         if self.size is None or self.size != self.size:
+            return False
+        if self.quantity == "batch" and self.batches and "int" in str(self.batches):
+            return False  # whole numbers are not rounded
+        if self.tolerance > 1e-4 and self.apart:
             return False
         wider = 10 if self.quantity == "gradient" else 1
         return self.size <= wider * self.tolerance

@@ -11,7 +11,7 @@ from .align import Match
 from .difference import Comparison, Difference
 
 # by how much sums of numbers of this kind may differ when they are rounded otherwise
-_ROUNDING = {"float64": 1e-13, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
+_ROUNDING = {"float64": 1e-13, "float32": 1e-5, "float16": 5e-4, "bfloat16": 4e-3}
 
 
 @dataclass(frozen=True)

@@ -174,9 +174,9 @@ def test_named_and_nested_inputs_are_the_batch() -> None:
         else:
             fit(Rating(), user, more)
 
-    same = recorded(lambda: training(False, 1)), recorded(lambda: training(True, 1))
+    same = recorded(lambda: training(False, 1.0)), recorded(lambda: training(True, 1.0))
     assert compare_runs(*same).first is None
-    first = compare_runs(same[0], recorded(lambda: training(True, 2))).first
+    first = compare_runs(same[0], recorded(lambda: training(True, 2.0))).first
     assert first is not None
     assert (first.step, first.quantity) == (0, "batch")
 

@@ -1,4 +1,4 @@
-# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
+# ruff: noqa: D103 (the words of a sign stand in table.py)
 """Signs of a cause that is seen first in the batches or in the mode of the layers."""
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def state_carried(e: Evidence) -> str | None:
     for text, same in _made(e):
         if same:
             return text
-    if e.detail.endswith("tensors"):
-        return f"{e.detail} are given to the model, and it were as many before"
+    if e.other_inputs:
+        return f"the model is given {e.other_inputs}, and it were as many before"
     return None
 
 
@@ -165,7 +165,7 @@ def epoch_kept(e: Evidence) -> str | None:
     run = _repeater(e)
     for other, steps in e.sides:
         if run and other.name != run and len(e.sums(steps, e.step)) > 1:
-            return f"{run} sees again what it saw in its first epoch, {other.name} does not"
+            return f"{run} sees its first epoch again, and {other.name} does not"
     return None
 
 
@@ -199,12 +199,14 @@ def own_generator(e: Evidence) -> str | None:
 
 
 def sanity_pass(e: Evidence) -> str | None:
+    """Tell an evaluation before training; a Trainer's puts the generators back."""
     one, other = e.before_training
     if e.step == 0 and e.apart and bool(one) != bool(other) and not e.seeds:
         which = e.a.name if one else e.b.name
-        return (
-            f"only {which} evaluates before its first step, and the generators differ"
-        )
+        if which != e.trainer:
+            return (
+                f"only {which} evaluates before its first step; the generators differ"
+            )
     return None
 
 

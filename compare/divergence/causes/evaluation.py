@@ -1,4 +1,4 @@
-# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
+# ruff: noqa: D103 (the words of a sign stand in table.py)
 """Signs of a cause seen first in an evaluation, a run's length, or whose turn it is."""
 
 from __future__ import annotations

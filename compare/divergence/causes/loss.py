@@ -8,6 +8,7 @@ from itertools import zip_longest
 from ...trace.run import LossCall
 from ..evidence import Evidence
 from ..size import distance
+from . import batch
 
 _NO_DRAWS = ("(Dropout", "(AlphaDropout", "(FeatureAlphaDropout")
 
@@ -99,7 +100,7 @@ def prefetched(e: Evidence) -> str | None:
     same = e.quantity == "loss" or len(e.pair[0].batch if e.pair else ()) > 1
     rest = e.pairs[1:2]
     fed = any(x.batch != y.batch for x, y in rest) if e.quantity == "loss" else True
-    if same and fed and not any(e.before_training):
+    if same and fed and not batch.sanity_pass(e):
         return f"{e.trainer} has a Trainer, and has drawn more before the first forward"
     return None
 
@@ -179,8 +180,9 @@ def token_mean(e: Evidence) -> str | None:
     if e.pair[0].closure or _differs(e, 0) or _other_name(e):
         return None
     ratios = [x / y for x, y in zip(e.pair[0].loss, e.pair[1].loss, strict=True) if y]
-    if len(ratios) > 1 and max(ratios) > 1.0001 * min(ratios) > 0:
-        return f"the losses of one step differ by factors from {min(ratios):.4g} to {max(ratios):.4g}"
+    low, high = min(ratios, default=0), max(ratios, default=0)
+    if high > 1.0001 * low > 0:
+        return f"the losses of one step differ by factors from {low:.4g} to {high:.4g}"
     return None
 
 

@@ -47,7 +47,7 @@ CAUSES = [
         *("accumulation", "accumulation-carried-over"),
     ),
     Cause(
-        *("state-carried", "batch", PROVEN, batch.state_carried),
+        *("state-carried", "batch, loss", PROVEN, batch.state_carried),
         "The model's state of the batch before is given to it in one run only.",
         "Print the hidden state at each call: who resets it, and when? Truncated"
         " backpropagation carries it from piece to piece, and detaches it.",

@@ -168,7 +168,7 @@ def optimizer_class(e: Evidence) -> str | None:
 
 
 def optimizer_state_lost(e: Evidence) -> str | None:
-    if not e.pair or e.step == 0:
+    if not e.pair:
         return None
     for index, run in enumerate(e.runs):
         now = e.pair[index].optimizer
