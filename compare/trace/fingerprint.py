@@ -89,7 +89,9 @@ def _digest(data: Any) -> int:
 
 def memory(data: Tensor) -> Any:
     """Return a buffer over a contiguous tensor on the CPU; NumPy may not be there."""
-    return (c_ubyte * data.nbytes).from_address(data.data_ptr()) if len(data) else b""
+    return (
+        (c_ubyte * data.nbytes).from_address(data.data_ptr()) if data.numel() else b""
+    )
 
 
 def plain(tensor: Tensor) -> Tensor:

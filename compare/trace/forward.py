@@ -39,7 +39,11 @@ class Forward:
         self._output: tuple[str, snapshot.TensorsSummary] | None = None
 
     def add_inputs(
-        self, inputs: Sequence[Tensor], made: Sequence[Any], unseen: Callable[..., None]
+        self,
+        inputs: Sequence[Tensor],
+        made: Sequence[Any],
+        unseen: Callable[..., None],
+        known: dict[tuple[int, int], Any],
     ) -> None:
         """Take the tensors of a call from outside any module."""
         if self._batches:  # what went from one part to the next is no batch
@@ -47,7 +51,7 @@ class Forward:
             own = [(t, m) for t, m in pairs if m is None and t.grad_fn is None]
             inputs, made = [t for t, _ in own], [m for _, m in own]
         if inputs:
-            self._batches.append(snapshot.BatchSummary(inputs, made, unseen))
+            self._batches.append(snapshot.BatchSummary(inputs, made, unseen, known))
 
     def leave_innermost(self, module: nn.Module, output: Any) -> None:
         """Note the mode of a module that called no other, and what it made."""

@@ -22,7 +22,12 @@ class LossCall:
     """A loss function that was called: which, how, and with what."""
 
     def __init__(
-        self, name: str, arguments: Record, result: Tensor, unseen: Callable[..., None]
+        self,
+        name: str,
+        arguments: Record,
+        result: Tensor,
+        unseen: Callable[..., None],
+        known: dict[tuple[int, int], Any],
     ) -> None:
         self.node = result.grad_fn._sequence_nr() if result.grad_fn else None
         self._name = name
@@ -30,7 +35,7 @@ class LossCall:
         options = {k: v for k, v in arguments.items() if k not in tensors}
         self._options = {k: repr(v) for k, v in options.items() if k not in _OLD}
         self._keys = list(tensors)
-        self._summary = BatchSummary(list(tensors.values()), unseen=unseen)
+        self._summary = BatchSummary(list(tensors.values()), (), unseen, known)
         values = list(tensors.values())
         self._autocast = torch.is_autocast_enabled(result.device.type)
         self._numbers: list[Tensor] = []
@@ -41,9 +46,10 @@ class LossCall:
                 self._value = None
             first = values[0].detach()
             if first.dim() and first.numel() and first.is_floating_point():
-                axis = 1 if name == "cross_entropy" and first.dim() > 1 else -1
-                total = (first.float().sum(axis) - 1).abs().max()
-                self._numbers = [first.min(), first.max(), total]
+                self._numbers = list(first.aminmax())
+                if name == "cross_entropy":
+                    total = first.float().sum(1 if first.dim() > 1 else 0)
+                    self._numbers.append((total - 1).abs().max())
             ignored = options.get("ignore_index")
             self._ignored = (
                 (values[1] == ignored).sum() if ignored is not None else None

@@ -80,6 +80,7 @@ class Recorder:
         self._forward: Forward | None = None  # still going on
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
+        self._known: dict[tuple[int, int], Any] = {}  # tensors read since a backward
         self._losses: list[Tensor] = []
         self._called: list[LossCall] = []  # loss functions, since the last backward
         self._functions: list[LossCall] = []  # those that a backward used
@@ -171,7 +172,7 @@ class Recorder:
             self._begin_forward(module, inputs)
             made = [self._who_made(t, module) for t in inputs]
             assert self._forward
-            self._forward.add_inputs(inputs, made, self.unseen)
+            self._forward.add_inputs(inputs, made, self.unseen, self._known)
         elif self._forward:
             self._forward.seen.add(module)
         if type(module).__name__ == "OptimizedModule":
@@ -229,6 +230,7 @@ class Recorder:
                 self._evaluated([self._undecided.pop(0)])
         elif forward:
             self._evaluated([forward])
+            self._known = {}
 
     def _evaluated(self, forwards: Sequence[Forward]) -> None:
         for forward in forwards:
@@ -236,7 +238,8 @@ class Recorder:
 
     @_safe
     def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
-        self._called.append(LossCall(name, arguments, result, self.unseen))
+        call = LossCall(name, arguments, result, self.unseen, self._known)
+        self._called.append(call)
         del self._called[:-_WAITING]
 
     @_safe
@@ -252,6 +255,7 @@ class Recorder:
             functions = [f for f in functions if f.node in nodes]
         self._functions += functions
         self._called = []
+        self._known = {}
         self._undecided = [f for f in self._undecided if f not in used]
         self._training += used
         if losses:

@@ -38,6 +38,7 @@ class BatchSummary:
         tensors: Sequence[Tensor],
         made: Sequence[Any] = (),
         unseen: Callable[[str], None] = lambda what: None,
+        known: dict[tuple[int, int], Any] | None = None,
     ) -> None:
         self._made = list(made) or [None] * len(tensors)
         self._shapes = [list(t.shape) if not t.is_nested else [] for t in tensors]
@@ -46,10 +47,21 @@ class BatchSummary:
         with torch.no_grad():
             for tensor in tensors:
                 try:
-                    self._read.append(self._summarize(tensor))
+                    self._read.append(self._once(tensor, known))
                 except (TypeError, RuntimeError, NotImplementedError) as error:
                     self._read.append(None)
                     unseen(str(error).splitlines()[0])
+
+    def _once(self, tensor: Tensor, known: dict[tuple[int, int], Any] | None) -> Any:
+        """Read a tensor that goes into the model and into the loss only once."""
+        if known is None or tensor.is_inference():
+            return self._summarize(tensor)
+        key = id(tensor), tensor._version
+        if len(known) > 64:
+            known.clear()
+        if key not in known:
+            known[key] = tensor, self._summarize(tensor)  # it keeps its id while here
+        return known[key][1]
 
     @staticmethod
     def _summarize(tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,10 +69,9 @@ class BatchSummary:
         if dense.is_sparse:
             dense = dense.coalesce()
             dense = torch.cat([dense.indices().t().double(), _rows(dense)], dim=1)
-        values = _values(dense)
-        head = values.reshape(-1)[:_HEAD] if values.is_contiguous() else values[:0]
-        numbers = [values.mean(), torch.linalg.vector_norm(values), *head.reshape(-1)]
-        return batch_fingerprint(dense), torch.stack(numbers[: 2 + _HEAD])
+        values = _values(dense).reshape(-1)
+        numbers = [values.mean()[None], torch.linalg.vector_norm(values)[None]]
+        return batch_fingerprint(dense), torch.cat([*numbers, values[:_HEAD]])
 
     def record(self) -> Record:
         """Return what the format calls a batch: lists with one entry per tensor."""
@@ -147,8 +158,10 @@ def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Record) -> list[Te
     ):
         module = inner
     try:
-        bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-        return tensors_in(list(bound.values()))
+        if kwargs:
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            return tensors_in(list(bound.arguments.values()))
+        return tensors_in(list(args))
     except (TypeError, ValueError):
         return tensors_in([list(args), kwargs])
 
