@@ -47,9 +47,9 @@ def load(run_dir: Path, name: str) -> dict[str, Any]:
     return torch.load(run_dir / "checkpoints" / name, weights_only=True)
 
 
-def rates(run: Ran) -> list[float | None]:
+def rates(run: Ran) -> list[float]:
     """Return the learning rate of every step."""
-    return [step.lr[0] for step in run.trace.steps]
+    return [lr for step in run.trace.steps for lr in step.lr[:1] if lr is not None]
 
 
 def test_step_moves_between_epochs(options: ScheduleConfig) -> None:
