@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -333,7 +334,8 @@ def test_an_error_of_ours_is_no_difference(
 
 
 def test_a_closed_pipe_is_no_difference(files: list[Path]) -> None:
-    compare = f"{sys.executable} -m compare.divergence {files[0]} {files[2]}"
+    command = [sys.executable, "-m", "compare.divergence", str(files[0]), str(files[2])]
+    compare = shlex.join(command)
     code = f"(sleep 0.2; {compare}; echo $? >&2) | true"
     done = subprocess.run(
         ["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
