@@ -211,6 +211,9 @@ def test_a_mistake_is_noticed(
         assert_same(run_one("plain_pytorch", config), lightning)
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.14", reason="torch 2.11 has no backward of two dtypes here"
+)
 @pytest.mark.parametrize("target", [torch.float32, torch.bfloat16])
 def test_a_loss_outside_autocast_is_as_exact_as_its_target(
     base: PrecisionConfig, monkeypatch: pytest.MonkeyPatch, target: torch.dtype
