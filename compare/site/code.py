@@ -1,0 +1,172 @@
+"""Python in HTML, and the two files of a lesson in rows."""
+
+import re
+from html import escape
+from typing import NamedTuple
+
+from pygments.lexers.python import PythonLexer
+from pygments.token import Token
+
+from compare.lessons.anchors import ANCHOR, BANNER, TOP, Block, aligned
+from compare.lessons.costs import HALVES, ROOT, diff, parent
+
+# The first that fits is the class of a token; the style sheet has their colors.
+CLASSES = {
+    Token.Comment: "c",
+    Token.Literal.String: "s",
+    Token.Literal.Number: "m",
+    Token.Keyword: "k",
+    Token.Operator.Word: "k",
+    Token.Name.Function: "f",
+    Token.Name.Class: "f",
+    Token.Name.Decorator: "d",
+    Token.Name.Builtin: "b",
+}
+HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+
+
+class Line(NamedTuple):
+    """A line of code in HTML.
+
+    Attributes:
+        html: the line itself.
+        indent: the number of spaces at its beginning.
+        kind: "added" or "removed" by the lesson, "near" one of these, otherwise "".
+        is_anchor: whether it is an anchor or a banner.
+    """
+
+    html: str
+    indent: int
+    kind: str = ""
+    is_anchor: bool = False
+
+
+class Row(NamedTuple):
+    """Blocks that answer each other.
+
+    Attributes:
+        id: for links to it.
+        name: of its anchor or definition.
+        is_anchor: whether it begins with an anchor.
+        changed: whether the lesson changes it, in either half.
+        plain: the lines of the plain half.
+        lightning: the lines of the other.
+    """
+
+    id: str
+    name: str
+    is_anchor: bool
+    changed: bool
+    plain: list[Line]
+    lightning: list[Line]
+
+
+def highlight(source: str) -> list[str]:
+    """Return the lines of a Python source as HTML with a class for each color."""
+    lines = [""]
+    for kind, text in PythonLexer(stripnl=False).get_tokens(source):
+        name = next((CLASSES[one] for one in CLASSES if kind in one), "")
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                lines.append("")
+            if part:
+                html = escape(part, quote=False)
+                lines[-1] += f'<i class="{name}">{html}</i>' if name else html
+    return lines[: len(source.splitlines())]
+
+
+def plain_lines(source: str) -> list[Line]:
+    """Return a source that is shown alone."""
+    html = highlight(source)
+    return [
+        Line(line, indent(text))
+        for line, text in zip(html, source.splitlines(), strict=True)
+    ]
+
+
+def indent(line: str) -> int:
+    """Return the number of spaces at the beginning of a line."""
+    return len(line) - len(line.lstrip(" "))
+
+
+class Changes(NamedTuple):
+    """The lines of a lesson's file that are not in train.py, and the other way round.
+
+    Attributes:
+        added: indices of lines of the lesson.
+        removed: lines of train.py by the index of the lesson's line that follows.
+    """
+
+    added: set[int]
+    removed: dict[int, list[Line]]
+
+
+def changes(half: str, lesson: str) -> Changes:
+    """Return what a lesson changes in train.py; nothing if it extends none."""
+    path = ROOT / half / f"{lesson}.py"
+    base = parent(path)
+    found = Changes(set(), {})
+    if base is None:
+        return found
+    hunks = list(HUNK.finditer(diff(path, "-U0")))
+    pieces = re.split(HUNK.pattern, diff(path, "-U0"), flags=re.MULTILINE)[5::5]
+    for hunk, piece in zip(hunks, pieces, strict=True):
+        start, size = int(hunk[3]), int(hunk[4] or 1)
+        place = start - 1 if size else start
+        found.added.update(range(place, place + size))
+        old = [line[1:] for line in piece.splitlines() if line.startswith("-")]
+        if old:
+            lines = plain_lines("\n".join(old))
+            found.removed[place] = [line._replace(kind="removed") for line in lines]
+    return found
+
+
+def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]:
+    """Return the lines of a block; after them those of train.py that are not there."""
+    lines: list[Line] = []
+    if block is None:
+        return lines
+    for index, text in enumerate(block.lines, start=block.start):
+        lines += changed.removed.get(index, [])
+        near = {index - 1, index + 1} & (changed.added | changed.removed.keys())
+        near = near or index in changed.removed
+        kind = "added" if index in changed.added else "near" if near else ""
+        is_anchor = bool(ANCHOR.match(text) or BANNER.match(text))
+        lines.append(Line(html[index], indent(text), kind, is_anchor))
+    return lines
+
+
+def is_changed(lines: list[Line]) -> bool:
+    """Return whether a lesson changes one of these lines."""
+    return any(line.kind in ("added", "removed") for line in lines)
+
+
+def rows(lesson: str) -> list[Row]:
+    """Return both files of a lesson in rows, from top to bottom."""
+    sources = [(ROOT / half / f"{lesson}.py").read_text("utf-8") for half in HALVES]
+    html = [highlight(source) for source in sources]
+    changed = [changes(half, lesson) for half in HALVES]
+    found: list[Row] = []
+    for pair in aligned(*sources):
+        first = pair[0] or pair[1]
+        assert first
+        is_anchor = bool(ANCHOR.match(first.lines[0]))
+        lines = [marked(*both) for both in zip(pair, html, changed, strict=True)]
+        name = re.sub(r"\W+", "-", first.name.lower()).strip("-")
+        if name in [row.id for row in found]:
+            name += "-2"
+        new = any(is_changed(half) for half in lines)
+        found.append(Row(name, first.name, is_anchor, new, *lines))
+    return found
+
+
+def section(number: int, all_rows: list[Row]) -> list[Row]:
+    """Return the rows of one of the three sections."""
+    names = [row.name for row in all_rows]
+    end = names.index(str(number + 1)) if str(number + 1) in names else len(names)
+    return all_rows[names.index(str(number)) : end]
+
+
+def is_folded(row: Row) -> bool:
+    """Return whether a row is folded until somebody opens it."""
+    return row.name == TOP
