@@ -39,9 +39,7 @@ def blocks(source: str) -> list[Block]:
     lines, class_name = source.splitlines(), ""
     for index, line in enumerate(lines):
         name = ""
-        if match := ANCHOR.match(line):
-            name = match[1]
-        elif match := BANNER.match(line):
+        if match := ANCHOR.match(line) or BANNER.match(line):
             name = match[1]
         elif match := DEFINITION.match(line):
             name = match[3]
@@ -75,9 +73,9 @@ def aligned(left: str, right: str) -> list[Pair]:
     Between them stand the others, each beside another or beside None.
     """
     both = blocks(left), blocks(right)
-    names = [[block.name for block in one] for one in both]
     pairs: list[Pair] = []
-    matcher = SequenceMatcher(None, *names, autojunk=False)
+    left_names, right_names = ([block.name for block in one] for one in both)
+    matcher = SequenceMatcher(None, left_names, right_names, autojunk=False)
     for _, *span in matcher.get_opcodes():
         lefts, rights = both[0][slice(*span[:2])], both[1][slice(*span[2:])]
         pairs += zip_longest(lefts, rights)

@@ -23,13 +23,14 @@ LINE_HEIGHT, COLUMN_WIDTH, MARGIN = 18, 650, 16
 
 def rows_of_fit(left: str, right: str) -> list[tuple[str, str]]:
     """Return the lines of both `fit` in pairs, with equal anchors side by side."""
-    pairs = aligned(left, right)
-    names = [(one or other).name for one, other in pairs if one or other]
-    return [
-        row
-        for one, other in pairs[names.index("fit") : names.index("3")]
-        for row in zip_longest(lines(one), lines(other), fillvalue="")
-    ]
+    found: list[tuple[str, str]] = []
+    inside = False
+    for one, other in aligned(left, right):
+        name = one.name if one else ""
+        inside = name == "fit" or (inside and name != "3")
+        if inside:
+            found += zip_longest(lines(one), lines(other), fillvalue="")
+    return found
 
 
 def lines(block: Block | None) -> list[str]:

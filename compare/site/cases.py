@@ -28,7 +28,7 @@ class Decided(ast.NodeTransformer):
     def __init__(self, mistake: bool) -> None:
         self.mistake = mistake
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Leave out the decorator, the argument and the docstring."""
         if [argument.arg for argument in node.args.args] == ["mistake"]:
             node.decorator_list, node.args.args = [], []
@@ -37,17 +37,17 @@ class Decided(ast.NodeTransformer):
         self.generic_visit(node)
         return node
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         """Put the value for the argument."""
         return ast.Constant(self.mistake) if node.id == "mistake" else node
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:  # noqa: N802
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         """Put `True` for `not False`."""
         self.generic_visit(node)
         is_not = isinstance(node.op, ast.Not) and isinstance(node.operand, ast.Constant)
         return ast.Constant(not node.operand.value) if is_not else node  # type: ignore[attr-defined]
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:  # noqa: N802
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         """Leave `True` out of `and`, and `False` out of `or`, or put the other."""
         self.generic_visit(node)
         neutral = isinstance(node.op, ast.And)
@@ -57,19 +57,24 @@ class Decided(ast.NodeTransformer):
         rest = [one for one in node.values if not isinstance(one, ast.Constant)]
         return rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         """Put the value that is taken."""
         self.generic_visit(node)
         if not isinstance(node.test, ast.Constant):
             return node
         return node.body if node.test.value else node.orelse
 
-    def visit_If(self, node: ast.If) -> Any:  # noqa: N802
+    def visit_If(self, node: ast.If) -> Any:
         """Put the lines that are run."""
         self.generic_visit(node)
         if not isinstance(node.test, ast.Constant):
             return node
         return node.body if node.test.value else node.orelse
+
+    def visit_For(self, node: ast.For) -> ast.AST | None:
+        """Leave out a loop that has nothing to do."""
+        self.generic_visit(node)
+        return node if node.body else None
 
 
 def formatted(code: str) -> str:

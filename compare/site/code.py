@@ -22,7 +22,8 @@ CLASSES = {
     Token.Name.Decorator: "d",
     Token.Name.Builtin: "b",
 }
-HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+# The first line and the number of lines of a change, in the lesson.
+HUNK = re.compile(r"^@@ .*? \+(\d+)(?:,(\d+))? @@.*\n", re.MULTILINE)
 
 
 class Line(NamedTuple):
@@ -108,17 +109,31 @@ def changes(half: str, lesson: str) -> Changes:
     found = Changes(set(), {})
     if base is None:
         return found
-    hunks = list(HUNK.finditer(diff(path, "-U0")))
-    pieces = re.split(HUNK.pattern, diff(path, "-U0"), flags=re.MULTILINE)[5::5]
-    for hunk, piece in zip(hunks, pieces, strict=True):
-        start, size = int(hunk[3]), int(hunk[4] or 1)
-        place = start - 1 if size else start
-        found.added.update(range(place, place + size))
-        old = [line[1:] for line in piece.splitlines() if line.startswith("-")]
+    text = diff(path, "-U0")
+    moved = moved_comments(text)
+    pieces = re.split(HUNK, text)
+    for start, size, piece in zip(
+        pieces[1::3], pieces[2::3], pieces[3::3], strict=True
+    ):
+        lines = piece.splitlines()
+        place = int(start) - 1 if size != "0" else int(start)
+        new = [line[1:].strip() for line in lines if line.startswith("+")]
+        found.added.update(n for n, one in enumerate(new, place) if one not in moved)
+        old = [line[1:] for line in lines if line.startswith("-")]
+        old = [line for line in old if line.strip() not in moved]
         if old:
-            lines = plain_lines("\n".join(old))
-            found.removed[place] = [line._replace(kind="removed") for line in lines]
+            shown = plain_lines("\n".join(old))
+            found.removed[place] = [line._replace(kind="removed") for line in shown]
     return found
+
+
+def moved_comments(text: str) -> set[str]:
+    """Return the comment lines that a diff both removes and adds, such as anchors."""
+    old, new = (
+        {line[1:].strip() for line in text.splitlines() if line.startswith(sign + " ")}
+        for sign in "-+"
+    )
+    return {line for line in old & new if line.startswith("#")}
 
 
 def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]:
@@ -128,8 +143,8 @@ def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]
         return lines
     for index, text in enumerate(block.lines, start=block.start):
         lines += changed.removed.get(index, [])
-        near = {index - 1, index + 1} & (changed.added | changed.removed.keys())
-        near = near or index in changed.removed
+        beside = {index - 1, index + 1} & changed.added
+        near = beside or {index, index + 1} & changed.removed.keys()
         kind = "added" if index in changed.added else "near" if near else ""
         is_anchor = bool(ANCHOR.match(text) or BANNER.match(text))
         lines.append(Line(html[index], indent(text), kind, is_anchor))

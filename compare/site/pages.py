@@ -24,7 +24,7 @@ from compare.lessons.costs import (
 from compare.site import plot
 from compare.site.code import Line, Row, is_folded, plain_lines, rows, section
 from compare.site.stale import CLINIC, LESSONS, RESULTS
-from compare.site.text import first_paragraph, markdown, repository, slug
+from compare.site.text import first_paragraph, inline, markdown, repository, slug
 
 HERE = Path(__file__).parent
 # The order in which a comparison looks for differences.
@@ -151,11 +151,15 @@ def removed() -> list[Removed]:
                 continue  # a mistake in every version
             shown = fill(rule.found)
             row = slug(f"{rule.kind} {rule.old}")
+            if row in [other.id for other in found]:
+                row += "-2"
             harm = HARM.get(rule.effect, rule.effect)
             now = fill(rule.now)
             found.append(Removed(row, shown, rule.since, rule.effect, harm, now))
     order = {effect: number for number, effect in enumerate(EFFECTS)}
-    return sorted(found, key=lambda row: (order[row.effect], row.found.lower()))
+    return sorted(
+        found, key=lambda row: (order[row.effect], "…" in row.found, row.found.lower())
+    )
 
 
 def fill(text: str) -> str:
@@ -166,6 +170,8 @@ def fill(text: str) -> str:
 def plots(computed: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a plot of each curve, and of each histogram."""
     for title, curve in computed["curves"].items():
+        if len(curve["by hand"]) < 2:
+            continue
         series = {name: curve[name] for name in HALVES.values()}
         svg = plot.curves(title, series)
         yield {"title": title, "svg": svg, "difference": curve["difference"]}
@@ -206,7 +212,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters["markdown"] = self.markdown
+        self.environment.filters.update(markdown=self.markdown, inline=inline)
         self.environment.globals.update(
             lessons=self.lessons,
             halves=HALVES,

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -42,7 +43,7 @@ OPTIONS = {
     "transfer": "--max-epochs 4",
 }
 NEED_A_TRAINED_MODEL = ("evaluate", "transfer")
-OUTPUT_LINES, PICTURE_WIDTH = 30, 900
+OUTPUT_LINES, PICTURE_WIDTH, BARS = 30, 900, 30
 
 
 def arguments(lesson: str) -> str:
@@ -101,15 +102,22 @@ def points(numbers: Tensor) -> list[list[float]]:
 
 
 def histograms(run_dir: Path) -> dict[str, list[list[float]]]:
-    """Return the last histogram of each tag: left edge, right edge, count."""
+    """Return the last histogram of each tag in even bars: left, right, count.
+
+    TensorBoard's own bars are the wider, the further they are from 0; their counts are
+    spread evenly over their width.
+    """
     events = EventAccumulator(str(run_dir), size_guidance={"histograms": 0}).Reload()
     found = {}
     for tag in events.Tags()["histograms"]:
         last = events.Histograms(tag)[-1].histogram_value
-        edges = [float(f"{edge:.4g}") for edge in last.bucket_limit]
-        counts = [int(count) for count in last.bucket]
-        bars = zip(edges, edges[1:], counts[1:], strict=False)
-        found[tag] = [[*bar] for bar in bars if abs(bar[0]) < 1e6 > abs(bar[1])]
+        edges = np.linspace(last.min, last.max, BARS + 1)
+        below = np.interp(edges, last.bucket_limit, np.cumsum(last.bucket))
+        counts = np.diff(below).round(1)
+        found[tag] = [
+            [float(f"{left:.4g}"), float(f"{right:.4g}"), count]
+            for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        ]
     return found
 
 

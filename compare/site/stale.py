@@ -11,7 +11,7 @@ LESSONS, CLINIC = RESULTS / "lessons", RESULTS / "clinic.json"
 
 
 def digest(lesson: str, root: Path = ROOT) -> str:
-    """Return a digest of both files of a lesson, without docstring and comment lines."""
+    """Return a digest of a lesson's files without docstring and comment lines."""
     code = [
         line.rstrip()
         for half in HALVES
@@ -33,6 +33,4 @@ def is_stale(lesson: str) -> bool:
 def clinic_digest() -> str:
     """Return a digest of the clinic's cases."""
     files = sorted((ROOT / "compare" / "clinic").glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[
-        :16
-    ]
+    return hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest()[:16]

@@ -3,10 +3,12 @@
 import os
 import posixpath
 import re
+from html import escape
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markupsafe import Markup
 
 ISSUES = {
     "Lightning: #": "https://github.com/Lightning-AI/pytorch-lightning/issues/",
@@ -15,7 +17,6 @@ ISSUES = {
 ISSUE = re.compile(r"(Lightning: #|(?<!\w)pytorch#)(\d+)")
 # Comments with which cogapp finds the generated parts.
 COMMENT = re.compile(r"<!-- .*?-->\n?", re.DOTALL)
-LESSON = re.compile(r"((?:lessons? |see |of |and |in )`(\w+)`)")
 
 
 def repository() -> str:
@@ -115,6 +116,11 @@ def drop_dead_links(tokens: list[Token]) -> list[Token]:
             kept.append(child)
         token.children = kept or token.children
     return tokens
+
+
+def inline(text: str) -> Markup:
+    """Return a sentence as HTML, with code where it has backticks."""
+    return Markup(re.sub(r"`(.*?)`", r"<code>\1</code>", escape(text, quote=False)))
 
 
 def first_paragraph(text: str) -> str:
