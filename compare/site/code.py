@@ -9,6 +9,7 @@ from pygments.token import Token
 
 from compare.lessons.anchors import ANCHOR, BANNER, TOP, Block, aligned
 from compare.lessons.costs import HALVES, ROOT, diff, parent
+from compare.site.text import slug, unique
 
 # The first that fits is the class of a token; the style sheet has their colors.
 CLASSES = {
@@ -167,9 +168,7 @@ def rows(lesson: str) -> list[Row]:
         assert first
         is_anchor = bool(ANCHOR.match(first.lines[0]))
         lines = [marked(*both) for both in zip(pair, html, changed, strict=True)]
-        name = re.sub(r"\W+", "-", first.name.lower()).strip("-")
-        if name in [row.id for row in found]:
-            name += "-2"
+        name = unique(slug(first.name), [row.id for row in found])
         new = any(is_changed(half) for half in lines)
         found.append(Row(name, first.name, is_anchor, new, *lines))
     return found

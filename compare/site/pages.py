@@ -24,7 +24,14 @@ from compare.lessons.costs import (
 from compare.site import plot
 from compare.site.code import Line, Row, is_folded, plain_lines, rows, section
 from compare.site.stale import CLINIC, LESSONS, RESULTS
-from compare.site.text import first_paragraph, inline, markdown, repository, slug
+from compare.site.text import (
+    first_paragraph,
+    inline,
+    markdown,
+    repository,
+    slug,
+    unique,
+)
 
 HERE = Path(__file__).parent
 # The order in which a comparison looks for differences.
@@ -150,9 +157,8 @@ def removed() -> list[Removed]:
             if not rule.since:
                 continue  # a mistake in every version
             shown = fill(rule.found)
-            row = slug(f"{rule.kind} {rule.old}")
-            if row in [other.id for other in found]:
-                row += "-2"
+            taken = [other.id for other in found]
+            row = unique(slug(f"{rule.kind} {rule.old}"), taken)
             harm = HARM.get(rule.effect, rule.effect)
             now = fill(rule.now)
             found.append(Removed(row, shown, rule.since, rule.effect, harm, now))

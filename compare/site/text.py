@@ -3,7 +3,9 @@
 import os
 import posixpath
 import re
+from collections.abc import Collection
 from html import escape
+from itertools import chain, count
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -55,6 +57,12 @@ def markdown(text: str, folder: str, lessons: list[str]) -> str:
 def slug(title: str) -> str:
     """Return a heading as the fragment of an address."""
     return re.sub(r"\W+", "-", title.lower()).strip("-")
+
+
+def unique(name: str, taken: Collection[str]) -> str:
+    """Return a name for a fragment that is not taken: name, name-2, name-3, ..."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 def links(token: Token, folder: str, lessons: list[str]) -> list[Token]:

@@ -24,8 +24,9 @@ KINDS = [
 ]
 # The height of the first line of each cell, in the rows that have two.
 HEIGHTS = """() => [...document.querySelectorAll(".row")]
-  .map(row => [...row.querySelectorAll(".cell > .l:first-child")])
-  .filter(lines => lines.length === 2 && lines[0].offsetParent)
+  .map(row => [...row.querySelectorAll(".cell")]
+    .map(cell => [...cell.children].find(line => line.offsetParent)))
+  .filter(lines => lines[0] && lines[1])
   .map(lines => lines.map(line => line.getBoundingClientRect().top))"""
 OVERFLOW = """() => [...document.querySelectorAll("body *")]
   .filter(one => !one.closest(".wide, pre, .skip, legend, .switch input, svg"))
@@ -92,7 +93,7 @@ def test_imports_are_folded(page: Page, site: Path) -> None:
 @pytest.mark.parametrize("half", ["plain_pytorch", "lightning"])
 def test_copy_gives_the_whole_file(page: Page, site: Path, half: str) -> None:
     open_page(page, site, "clipping.html")
-    page.get_by_role("button", name="Copy").nth(half == "lightning").click()
+    page.get_by_role("button", name="Copy").nth(int(half == "lightning")).click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == (ROOT / half / "clipping.py").read_text()

@@ -95,12 +95,11 @@ def test_all_parts_are_on_the_disk(pages: dict[Path, Page]) -> None:
 
 
 def test_titles_tell_the_pages_apart(pages: dict[Path, Page]) -> None:
-    titles = [
-        re.findall("<title>(.*?)</title>", path.read_text(encoding="utf-8"))
-        for path in pages
-    ]
+    heads = [path.read_text(encoding="utf-8").split("</head>")[0] for path in pages]
+    titles = [re.findall("<title>(.*?)</title>", head) for head in heads]
     assert all(len(found) == 1 and len(found[0]) > 20 for found in titles)
     assert len({found[0] for found in titles}) == len(titles)
+    assert all(re.search('name="description" content=".{30}', head) for head in heads)
 
 
 @pytest.mark.parametrize("half", HALVES)
@@ -198,7 +197,9 @@ def test_blocks_answer_each_other() -> None:
 
 
 def test_blocks_are_named_after_what_they_define() -> None:
-    source = "import os\n\n\n@x\nclass A:\n    # Why.\n    def f():\n        def g():\n"
+    source = (
+        "import os\n\n\n@x\nclass A:\n    # It is why\n    def f():\n        def g():\n"
+    )
     assert [(one.name, one.start) for one in blocks(source)] == [
         ("imports", 0),
         ("class A", 3),
