@@ -138,17 +138,25 @@ def moved_comments(text: str) -> set[str]:
 
 
 def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]:
-    """Return the lines of a block; after them those of train.py that are not there."""
+    """Return the lines of a block, and where they were those of train.py that are gone.
+
+    What is gone right before the block belongs to the block above, unless the first
+    line is new as well.
+    """
     lines: list[Line] = []
     if block is None:
         return lines
+    end = block.start + len(block.lines)
     for index, text in enumerate(block.lines, start=block.start):
-        lines += changed.removed.get(index, [])
+        if index > block.start or index in changed.added:
+            lines += changed.removed.get(index, [])
         beside = {index - 1, index + 1} & changed.added
         near = beside or {index, index + 1} & changed.removed.keys()
         kind = "added" if index in changed.added else "near" if near else ""
         is_anchor = bool(ANCHOR.match(text) or BANNER.match(text))
         lines.append(Line(html[index], indent(text), kind, is_anchor))
+    if end not in changed.added:
+        lines += changed.removed.get(end, [])
     return lines
 
 

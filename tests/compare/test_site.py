@@ -203,7 +203,7 @@ def test_blocks_are_named_after_what_they_define() -> None:
     assert [(one.name, one.start) for one in blocks(source)] == [
         ("imports", 0),
         ("class A", 3),
-        ("A.f", 6),
+        ("A.f", 5),
     ]
 
 
