@@ -5,7 +5,6 @@ A block begins at a banner, a class, a function or an anchor.
 
 import re
 from difflib import SequenceMatcher
-from itertools import zip_longest
 from typing import NamedTuple
 
 ANCHOR = re.compile(r" +# ([A-Z][\w-]*( [\w-]+)?)[.:]")
@@ -70,7 +69,8 @@ def belongs_below(line: str) -> bool:
 def aligned(left: str, right: str) -> list[Pair]:
     """Return the blocks of two files in pairs, those of equal names side by side.
 
-    Between them stand the others, each beside another or beside None.
+    As many other blocks between two such pairs in both files are pairs, too; otherwise
+    each stands beside None.
     """
     both = blocks(left), blocks(right)
     pairs: list[Pair] = []
@@ -78,5 +78,9 @@ def aligned(left: str, right: str) -> list[Pair]:
     matcher = SequenceMatcher(None, left_names, right_names, autojunk=False)
     for _, *span in matcher.get_opcodes():
         lefts, rights = both[0][slice(*span[:2])], both[1][slice(*span[2:])]
-        pairs += zip_longest(lefts, rights)
+        if len(lefts) == len(rights):
+            pairs += zip(lefts, rights, strict=True)
+        else:
+            pairs += [(block, None) for block in lefts]
+            pairs += [(None, block) for block in rights]
     return pairs

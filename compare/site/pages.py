@@ -100,6 +100,11 @@ def result(lesson: str) -> dict[str, Any] | None:
     return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
+def table(name: str) -> dict[str, Any]:
+    """Return one of the tables beside this file."""
+    return tomllib.loads((HERE / f"{name}.toml").read_text("utf-8"))
+
+
 def all_lessons() -> list[Lesson]:
     """Return the rows of the table of lessons, in order."""
     found = []
@@ -151,7 +156,7 @@ def difference(sick: str, healthy: str) -> list[Line]:
 
 def removed() -> list[Removed]:
     """Return the table of interfaces that Lightning has no more, by name."""
-    found = []
+    found: list[Line] = []
     for rules in RULES.values():
         for rule in rules.values():
             if not rule.since:
@@ -208,9 +213,7 @@ class Site:
         self.lessons = all_lessons()
         self.names = [lesson.name for lesson in self.lessons]
         self.exercises = exercises()
-        self.set_in: dict[str, list[str]] = tomllib.loads(
-            (HERE / "exercises.toml").read_text("utf-8")
-        )
+        self.set_in: dict[str, list[str]] = table("exercises")
         self.environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -245,7 +248,9 @@ class Site:
     def write_all(self) -> None:
         """Write every page."""
         train = rows("train")
-        self.write("index.html", "start.html", rows=section(2, train))
+        self.write(
+            "index.html", "start.html", rows=section(2, train), names=table("names")
+        )
         for lesson in self.lessons:
             self.write_lesson(lesson, train if lesson.name == "train" else None)
         self.write_cases()

@@ -175,6 +175,13 @@ def test_exercises_are_cases_of_the_clinic() -> None:
     assert {name for names in sets.values() for name in names} <= cases.keys()
 
 
+def test_names_stand_in_the_lessons_that_explain_them() -> None:
+    names = tomllib.loads((ROOT / "compare/site/names.toml").read_text())
+    for name, place in names.items():
+        lesson, _, _ = place.partition("#")
+        assert name in (ROOT / "lightning" / f"{lesson}.py").read_text(), name
+
+
 def named(*names: str) -> str:
     return "\n".join(["# 2. The loop.", "def fit():", *names, "# 3. The run.", ""])
 
