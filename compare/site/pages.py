@@ -45,6 +45,8 @@ SYMPTOMS = {
     "weights": "The weights differ, and the gradient does not",
     "evaluation": "The evaluation differs, and the training does not",
 }
+# Above this line a comparison shows what differs, and below it why.
+CAUSES = "Likely causes"
 HARM = {
     "unsafe": "unsafe",
     "ignored": "silently ignored",
@@ -73,6 +75,7 @@ class Exercise(NamedTuple):
     mend: str
     thread: str
     printed: str
+    symptom: str
     sick: list[Line]
     both: list[Line]
     helpers: list[Line]
@@ -130,6 +133,7 @@ def exercises() -> dict[str, Exercise]:
             case["mend"],
             case["thread"],
             case["printed"],
+            case["printed"].partition(CAUSES)[0].strip(),
             plain_lines(case["sick"]),
             difference(case["sick"], case["healthy"]),
             plain_lines(case["helpers"]),
@@ -156,7 +160,7 @@ def difference(sick: str, healthy: str) -> list[Line]:
 
 def removed() -> list[Removed]:
     """Return the table of interfaces that Lightning has no more, by name."""
-    found: list[Line] = []
+    found: list[Removed] = []
     for rules in RULES.values():
         for rule in rules.values():
             if not rule.since:
