@@ -1,6 +1,7 @@
 """The site in Chromium, from file://. Run by make test-browser."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,21 @@ def test_a_phone_shows_one_half_at_a_time(page: Page, site: Path) -> None:
     expect(lightning).to_be_visible()
     page.reload()
     expect(lightning).to_be_visible()
+
+
+def test_print_has_both_columns_in_dark_ink(page: Page, site: Path) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 without its margins
+    open_page(page, site, "clipping.html")
+    cells = [page.locator(f"#clipping .cell.{half}") for half in ("plain", "lightning")]
+    boxes = [cell.bounding_box() for cell in cells]
+    assert boxes[0]
+    assert boxes[1]
+    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
+    assert boxes[0]["width"] > 300
+    assert boxes[0]["y"] == boxes[1]["y"]
+    color = "getComputedStyle(document.body).color"
+    assert sum(map(int, re.findall(r"\d+", page.evaluate(color)))) < 3 * 80
 
 
 def test_searching(page: Page, site: Path) -> None:
