@@ -37,8 +37,10 @@ HERE = Path(__file__).parent
 # The order in which a comparison looks for differences.
 SYMPTOMS = {
     "length": "One run has more steps",
+    "optimizer": "The optimizers differ",
     "batch": "The batches differ",
     "mode": "A layer is in another mode",
+    "buffers": "The buffers differ, as those of BatchNorm",
     "loss": "The loss differs, and the batches do not",
     "gradient": "The gradient differs, and the loss does not",
     "learning rate": "The learning rate differs",
