@@ -42,7 +42,7 @@ OPTIONS = {
     "sharding": "--devices 2 --max-epochs 3",
     "transfer": "--max-epochs 4",
 }
-NEED_A_TRAINED_MODEL = ("evaluate", "transfer")
+NEEDS = {"evaluate": ["train"], "transfer": ["train"]}  # a model of
 OUTPUT_LINES, PICTURE_WIDTH, BARS = 30, 900, 30
 
 
@@ -150,7 +150,10 @@ def measure(lesson: str, folder: Path) -> dict[str, Any]:
     rows = compare_results(plain, lightning)
     return {
         "digest": digest(lesson),
-        "arguments": arguments(lesson),
+        "commands": [
+            f'make compare LESSON={name} ARGS="{arguments(name)}"'
+            for name in (*NEEDS.get(lesson, []), lesson)
+        ],
         "versions": {
             "Python": platform.python_version(),
             **{name: version(name) for name in ("torch", "pytorch-lightning")},
@@ -180,8 +183,8 @@ def main(names: list[str]) -> None:
         for old in LESSONS.glob(f"{lesson}-*.png"):
             old.unlink()
         with TemporaryDirectory() as folder:
-            if lesson in NEED_A_TRAINED_MODEL:
-                run("train", Path(folder))
+            for needed in NEEDS.get(lesson, []):
+                run(needed, Path(folder))
             result = measure(lesson, Path(folder))
         text = json.dumps(result, indent=1)
         # A pair of numbers on one line.
