@@ -1,4 +1,4 @@
-# Every target makes .venv by itself the first time, and again when its list of
+# Every target that needs .venv makes it the first time, and again when the list of
 # packages changes.
 LESSON ?= train
 ARGS ?=
@@ -10,8 +10,11 @@ RUN := .venv/bin/python -m
 # With DEVICES=2 torchrun starts two processes of the plain half; a Trainer does so itself.
 TORCHRUN = torch.distributed.run --standalone --nproc-per-node $(DEVICES) -m
 
+ifeq ($(wildcard plain_pytorch/$(LESSON).py),)
+$(error no lesson $(LESSON): README.md lists them all)
+endif
 ifneq ($(shell echo "$(DEVICES)" | tr -d 0-9),) # torchrun would show a traceback
-$(error DEVICES=$(DEVICES) is no number)
+$(error DEVICES=$(DEVICES) is not a number)
 endif
 
 .DEFAULT_GOAL := help
@@ -32,8 +35,6 @@ lightning: .venv/.ready ## Run the lesson with the Trainer
 	@$(RUN) lightning.$(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
 diff: ## Show how the two halves of the lesson differ
-	@test -f plain_pytorch/$(LESSON).py || { \
-		echo "error: no lesson $(LESSON); try LESSON=train" >&2; exit 2; }
 	@git diff --no-index --no-ext-diff -w -U1 --color-moved \
 		plain_pytorch/$(LESSON).py lightning/$(LESSON).py || test $$? -eq 1
 
@@ -43,7 +44,7 @@ added: .venv/.ready ## Show what the lesson adds to train, in both halves
 compare: .venv/.ready ## Run both halves and compare every number
 	@$(RUN) compare $(LESSON) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS)
 
-tensorboard: .venv/.ready ## Show the curves of all runs
+tensorboard: .venv/.ready ## Show the curves of all runs in output/
 	@$(RUN) tensorboard.main --logdir output $(ARGS)
 
 spread: .venv/.ready ## Carry your change of train into all other lessons
@@ -90,8 +91,8 @@ clean: ## Remove .venv and caches; runs and data stay
 	rm -rf .venv .venv-install.log .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# The mark, a copy of the list of packages, is made last: a .venv without it, or with
-# that of another list, is never taken for ready.
+# The copy of the list of packages, .ready, is written last. A .venv without this copy,
+# or with another list, is made anew.
 .venv/.ready: FORCE
 	@cmp -s "$(REQUIREMENTS)" $@ || { \
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -103,7 +104,7 @@ clean: ## Remove .venv and caches; runs and data stay
 			"the folder .venv.lock" >&2; exit 1; }; \
 	trap 'rmdir .venv.lock' EXIT; trap 'exit 130' INT TERM; \
 	echo "Installing the packages into .venv: some GB, a few minutes ..."; \
-	{ "$(PYTHON)" -m venv --clear .venv && .venv/bin/python -m pip install \
+	{ rm -rf .venv && "$(PYTHON)" -m venv .venv && .venv/bin/python -m pip install \
 		--disable-pip-version-check -r "$(REQUIREMENTS)"; } > .venv-install.log 2>&1 || { \
 		echo "error: the packages could not be installed:" \
 			"$$(tail -n 1 .venv-install.log) (all of it: .venv-install.log)" >&2; \

@@ -1,4 +1,4 @@
-"""Add up the gradients of several batches for one step, in the Trainer.
+"""Add up the gradients of several batches for one step, with a Trainer.
 
 python -m lightning.accumulation --accumulate-grad-batches 4
 """

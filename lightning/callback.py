@@ -1,4 +1,4 @@
-"""Draw reconstructions every few epochs, with a callback of one's own.
+"""Draw reconstructions every few epochs, with a callback.
 
 python -m lightning.callback --every-n-epochs 2
 """

@@ -1,4 +1,4 @@
-"""Save the best epochs and the last, and go on from what was saved, with a Trainer.
+"""Save the best epochs and the last, and go on from one, with a Trainer.
 
 python -m lightning.checkpoint --max-epochs 5 --ckpt-path last.ckpt
 """
@@ -92,7 +92,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
 
 # 3. The run.
 def load_encoder(path: Path) -> nn.Module:
-    """Return the encoder of a checkpoint of either half, without what trained it."""
+    """Return the trained encoder of a checkpoint, which either half has written."""
     model = Model.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     return model.encoder
 
@@ -106,7 +106,8 @@ def main(config: Config, run_dir: Path) -> None:
     if config.save_last:
         encoder = load_encoder(run_dir / "checkpoints" / "last.ckpt")
         images, _ = next(iter(data.val_dataloader()))
-        print("The first image is", encoder(images[:1].flatten(1)).tolist())
+        embedding = encoder(images[:1].flatten(1))
+        print("embedding of the first image:", embedding.tolist())
 
 
 if __name__ == "__main__":

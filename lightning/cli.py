@@ -1,4 +1,6 @@
-"""No variant of train: options and a YAML file of the same keys, with LightningCLI.
+"""Set a run by options and a YAML file, with LightningCLI.
+
+No variant of train.
 
 python -m lightning.cli --config run.yaml --trainer.max_epochs 3
 """
@@ -70,11 +72,8 @@ def trainer_defaults() -> dict[str, Any]:
         # Logging.
         "logger": {
             "class_path": "TensorBoardLogger",
-            "init_args": {
-                "save_dir": "output/cli",
-                "name": "lightning",
-                "default_hp_metric": False,
-            },
+            # save_dir is the key output_dir, see CLI below.
+            "init_args": {"name": "lightning", "default_hp_metric": False},
         },
         "log_every_n_steps": LOG_EVERY_N_STEPS,
         # Epochs.
@@ -96,9 +95,11 @@ def trainer_defaults() -> dict[str, Any]:
 
 # 3. The run.
 class CLI(LightningCLI):
-    """LightningCLI, with one seed for the model and the data."""
+    """LightningCLI, with one seed for the model and the data, and --output_dir."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--output_dir", default="output/cli")
+        parser.link_arguments("output_dir", "trainer.logger.init_args.save_dir")
         parser.link_arguments("seed_everything", "data.seed")
 
 

@@ -1,4 +1,4 @@
-"""Limit the gradient before each step, in the Trainer.
+"""Limit the gradient before each step, with a Trainer.
 
 python -m lightning.clipping --gradient-clip-val 0.1
 """

@@ -1,4 +1,4 @@
-"""Train with LBFGS, whose step takes a closure, in the Trainer.
+"""Train with LBFGS, whose step takes a closure, with a Trainer.
 
 python -m lightning.closure --batch-size 1000 --learning-rate 1
 """

@@ -1,4 +1,4 @@
-"""Train on several machines, and go on when a process has failed.
+"""Train on several machines, and go on after a failure, with a Trainer.
 
 torchrun --nproc-per-node 2 -m lightning.cluster --run-dir output/b
 """
@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.checkpoints.checkpoint_io import WholeFiles
 from shared.checkpoints.rng import get_rng_states, set_rng_states
-from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
+from shared.checkpoints.whole_files import read_checkpoint
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.cluster import Config
@@ -58,7 +58,7 @@ class Model(AutoEncoder, pl.LightningModule):
 
 
 class Data(MNISTData, pl.LightningDataModule):
-    """The shared data, which begin with the epoch after the one that was saved."""
+    """The shared data, which begins with the epoch after the saved one."""
 
     first_epoch = 0
 
@@ -67,15 +67,6 @@ class Data(MNISTData, pl.LightningDataModule):
         # A Trainer calls set_epoch after the workers have begun with epoch 0.
         loader.sampler.set_epoch(self.first_epoch)
         return loader
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Replaces a file once the new one is whole; a Trainer does so on one disk only."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        write_checkpoint(Path(path), checkpoint)
 
 
 # 2. The loop: for every epoch, for every batch, one step.
@@ -101,7 +92,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         # Optimizer.
         # The Trainer calls configure_optimizers.
         # Loading: all that changes in a training.
-        # The Trainer loads all but the random states, see fit below.
+        # trainer.fit does so; on_load_checkpoint adds the random states.
         # Logging.
         logger=TensorBoardLogger(
             run_dir,
@@ -125,6 +116,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
                 run_dir / "checkpoints",
                 "best",
                 monitor="val_loss",
+                # Replaces the best.ckpt of an epoch that is repeated.
                 enable_version_counter=False,
             ),
             # save_last=True would save the last epoch only if it is the best as well.

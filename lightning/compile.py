@@ -1,4 +1,4 @@
-"""Compile the steps with torch.compile, through the Trainer.
+"""Compile the steps with torch.compile, with a Trainer.
 
 python -m lightning.compile --max-epochs 3
 """
@@ -49,8 +49,8 @@ class Data(MNISTData, pl.LightningDataModule):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Compilation: it happens at the first call, and takes long.
-    # The Trainer takes the wrapper off, and compiles the steps instead of forward.
+    # Compilation: at the first call, which takes long.
+    # The Trainer takes the wrapper off, and compiles the steps as well as forward.
     model = torch.compile(model)  # type: ignore[assignment]
     trainer = pl.Trainer(
         # Data: one process downloads it.

@@ -1,4 +1,4 @@
-"""Find bugs before they cost a night, with the options of a Trainer.
+"""Find bugs before they cost a night, with a Trainer's options.
 
 python -m lightning.debugging --fast-dev-run 1
 """

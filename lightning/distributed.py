@@ -1,4 +1,4 @@
-"""Train in several processes, each on its own part of the images.
+"""Train in several processes, with a Trainer.
 
 python -m lightning.distributed --devices 2 --max-epochs 3
 """

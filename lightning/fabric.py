@@ -1,4 +1,6 @@
-"""Train with Lightning Fabric: plain_pytorch/train.py in several processes, 16 bits.
+"""Train in several processes and in 16 bits, with Fabric.
+
+A variant of plain_pytorch/train.py.
 
 python -m lightning.fabric --devices 2 --precision bf16-mixed
 """
@@ -65,7 +67,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         data.prepare_data()
     fabric.barrier()
     data.setup("fit")
-    train_loader = data.train_dataloader()  # EpochSampler takes this part
+    train_loader = data.train_dataloader()  # its EpochSampler deals the images out
     val_loader = data.val_dataloader()
     # Device.
     # The loaders move their batches, and val_loader gets a DistributedSampler.
@@ -100,7 +102,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
                 num_images += len(batch[0])
         loss_sum = fabric.all_reduce(loss_sum, reduce_op="sum").cpu()
         val_loss = (loss_sum / world_size / num_images).item()
-        if rank > 0:  # one process writes
+        if rank > 0:  # only rank 0 logs and saves
             continue
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)

@@ -1,4 +1,4 @@
-"""Log the gradient's norm and warm the learning rate up, in two hooks.
+"""Log the gradient's norm and warm up the learning rate, with two hooks.
 
 python -m lightning.hooks --warmup-steps 100
 """

@@ -1,4 +1,4 @@
-"""Log pictures, a table and hyper-parameters, with the loggers of a Trainer.
+"""Log pictures, a table and hyper-parameters, with loggers.
 
 python -m lightning.loggers --max-epochs 3
 """

@@ -1,4 +1,4 @@
-"""Measure more than the loss, per step and per epoch, with self.log and a Trainer.
+"""Measure more than the loss, with self.log.
 
 python -m lightning.metrics --max-epochs 3
 """

@@ -1,4 +1,4 @@
-"""Calculate in 16 bits: autocast and a gradient scaler, by the Trainer.
+"""Calculate in 16 bits, with a Trainer.
 
 python -m lightning.precision --precision bf16-mixed
 """
@@ -56,7 +56,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         accelerator="cuda" if config.use_cuda else "cpu",
         devices=1,
         # Precision: layers calculate in 16 bits; weights and optimizer keep 32.
-        # Both steps run under autocast; 16-mixed has a GradScaler, saved as well.
+        # The Trainer runs both steps under autocast; 16-mixed adds a GradScaler.
         precision=config.precision,
         # Optimizer.
         # The Trainer calls configure_optimizers.
@@ -68,7 +68,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         # Training.
         # The Trainer calls train and set_epoch; for every batch, it moves the batch to
         # the device and calls training_step, zero_grad, backward and step.
-        # Clipping, of the gradient as it was before it was scaled.
+        # Clipping: the gradient without its scale.
         gradient_clip_val=config.gradient_clip_val,
         # Validation: the mean loss, weighted by batch size.
         # The Trainer calls eval, no_grad and validation_step; self.log takes the mean.

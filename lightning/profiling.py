@@ -1,4 +1,4 @@
-"""Find out what takes the time, with the profilers of a Trainer.
+"""Find out what takes the time, with a Trainer's profilers.
 
 python -m lightning.profiling --max-epochs 1
 """

@@ -1,4 +1,4 @@
-"""Go on exactly, whenever a training was stopped, with a Trainer.
+"""Go on exactly, whatever stopped the run, with a Trainer.
 
 python -m lightning.resume --max-epochs 3 --ckpt-path last
 """
@@ -12,9 +12,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.checkpoints.checkpoint_io import WholeFiles
 from shared.checkpoints.lightning_format import Position, from_loops
 from shared.checkpoints.resume import find_checkpoint, only_process, read_same_run
-from shared.checkpoints.resume_callback import Resumable, WholeFiles
+from shared.checkpoints.resume_callback import Resumable
 from shared.data import Batch, MNISTData
 from shared.model import AutoEncoder
 from shared.options.common import LOG_EVERY_N_STEPS
@@ -47,13 +48,13 @@ class Model(AutoEncoder, pl.LightningModule):
 
 
 class Data(MNISTData, pl.LightningDataModule):
-    """The shared data, whose first epoch begins where the training was stopped."""
+    """The shared data, whose first epoch begins where the run was stopped."""
 
     position = Position()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        # A Trainer would begin with the images of the epoch's start and, with workers,
-        # in the order of epoch 0.
+        # A Trainer would show the epoch's first images again and, with workers, those
+        # of epoch 0.
         loader = super().train_dataloader()
         loader.sampler.set_epoch(self.position.epoch)
         loader.sampler.skip = self.position.batch_idx * self.config.batch_size
@@ -63,9 +64,10 @@ class Data(MNISTData, pl.LightningDataModule):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Resuming: only if it is the same run.
     ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
-    if ckpt_path:
+    if ckpt_path:  # checked before the Trainer writes anything
+        data.prepare_data()
+        data.setup("fit")
         saved = read_same_run(ckpt_path, config, data, model)
         data.position = from_loops(saved["loops"])
     trainer = pl.Trainer(
@@ -76,9 +78,9 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         devices=1,
         # Optimizer.
         # The Trainer calls configure_optimizers.
-        # Loading: all that changes in a training.
+        # Resuming: at the step that was saved, if it is the same run.
         # The Trainer loads the weights, the optimizer and the position, see fit below;
-        # Resumable loads the random numbers.
+        # Resumable loads the best epochs and the random states.
         # Logging.
         # Points after the checkpoint are dropped: they come again.
         logger=TensorBoardLogger(
@@ -86,12 +88,14 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
             name="",
             version="",
             default_hp_metric=False,
-            purge_step=data.position.global_step or None,
+            purge_step=data.position.global_step,
         ),
         log_every_n_steps=LOG_EVERY_N_STEPS,
-        # Saving: the same, between two steps.
-        # Resumable, below, saves and holds back signals; WholeFiles writes the file.
+        # Saving: all that Resuming loads, and all that it compares.
+        # Resumable saves between two steps; WholeFiles writes the file.
         plugins=[WholeFiles()],
+        # Signals: Ctrl-C and SIGTERM wait until a step is done.
+        # Resumable lets them wait.
         # Epochs.
         max_epochs=config.max_epochs,
         # Training.

@@ -1,4 +1,4 @@
-"""Change the learning rate by a schedule, and log it, with Lightning.
+"""Change the learning rate by a schedule, and log it, with a Trainer.
 
 python -m lightning.schedule --lr-scheduler one-cycle
 """

@@ -1,4 +1,4 @@
-"""Train a model of which every process keeps only a part.
+"""Split a model over several processes, with a Trainer.
 
 python -m lightning.sharding --devices 2 --max-epochs 3
 """
@@ -86,7 +86,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         ],
     )
     trainer.fit(model, datamodule=data)
-    # Consolidation: one process makes a file of all parts.
+    # Consolidation: one process joins all parts in a file.
     if trainer.is_global_zero:
         consolidate(run_dir / "sharded", run_dir / "checkpoints")
 

@@ -1,4 +1,4 @@
-"""Train a classifier on top of a trained encoder, frozen at first, with a Trainer.
+"""Train a new head on a trained model, with a callback.
 
 python -m lightning.transfer --unfreeze-backbone-at-epoch 2
 """

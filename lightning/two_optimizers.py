@@ -1,4 +1,4 @@
-"""Train the encoder and the decoder with an optimizer each, in training_step.
+"""Train encoder and decoder in turns, with manual optimization.
 
 python -m lightning.two_optimizers --decoder-learning-rate 0.01
 """

@@ -1,4 +1,6 @@
-"""No variant of train: every hook that a Trainer calls is noted in hooks.txt.
+"""Call every hook of a LightningModule, with a Trainer.
+
+No variant of train.
 
 python -m lightning.under_the_hood
 """
@@ -42,8 +44,8 @@ class Model(AutoEncoder, pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"])
 
-    # No Trainer calls these two, and none says so: Lightning 1.8 dropped the first, and
-    # the second is misspelt.
+    # A Trainer silently ignores these two: Lightning 1.8 dropped the first, and the
+    # second is misspelt.
     def on_epoch_end(self) -> None:  # legacy: on purpose
         raise AssertionError
 
@@ -69,7 +71,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
         # Logging.
         logger=TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False),
         log_every_n_steps=LOG_EVERY_N_STEPS,
-        # Sanity check: two batches of validation, which draw no random numbers.
+        # Sanity check: two batches of validation, which change no random number.
         # The Trainer does this by itself.
         # Epochs.
         max_epochs=config.max_epochs,

@@ -105,7 +105,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
             "epoch": epoch,
             "global_step": global_step,
             "state_dict": averaged.module.state_dict(),
-            # To be resumed, a run needs these two as well.
+            # A run that goes on from here needs these two as well.
             "current_model_state": model.state_dict(),
             "averaging_state": {"n_averaged": averaged.n_averaged},
             "optimizer_states": [optimizer.state_dict()],

@@ -1,4 +1,4 @@
-"""Save the best epochs and the last, and go on from what was saved, by hand.
+"""Save the best epochs and the last, and go on from one, by hand.
 
 python -m plain_pytorch.checkpoint --max-epochs 5 --ckpt-path last.ckpt
 """
@@ -113,32 +113,26 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         folder = run_dir / "checkpoints"
         if config.save_last:
             write_checkpoint(folder / "last.ckpt", checkpoint)
-        full = len(best) == config.save_top_k
-        worst = max(best, key=best.__getitem__, default="")
-        if not full or val_loss < best.get(worst, 0):
-            name = "best.ckpt" if config.save_top_k == 1 else f"epoch={epoch}.ckpt"
-            if full:
-                del best[worst]
-            best[name] = val_loss
+        # A better epoch takes the place of the worst one that is kept.
+        name = "best.ckpt" if config.save_top_k == 1 else f"epoch={epoch}.ckpt"
+        has_room = len(best) != config.save_top_k
+        if has_room or val_loss < max(best.values(), default=0):
             write_checkpoint(folder / name, checkpoint)
-            if full and worst != name:
+            best[name] = val_loss
+            if 0 < config.save_top_k < len(best):
+                worst = max(best, key=lambda name: best[name])
                 (folder / worst).unlink()
+                del best[worst]
     writer.close()
 
 
 # 3. The run.
 def load_encoder(path: Path) -> nn.Module:
-    """Return the encoder of a checkpoint of either half, without what trained it."""
+    """Return the trained encoder of a checkpoint, which either half has written."""
     checkpoint = read_checkpoint(path)
-    sizes = checkpoint["hyper_parameters"]
-    encoder = AutoEncoder(sizes["hidden_dim"], sizes["latent_dim"]).encoder
-    weights = {
-        name.removeprefix("encoder."): weight
-        for name, weight in checkpoint["state_dict"].items()
-        if name.startswith("encoder.")
-    }
-    encoder.load_state_dict(weights)
-    return encoder
+    model = Model(**checkpoint["hyper_parameters"])
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.encoder
 
 
 def main(config: Config, run_dir: Path) -> None:
@@ -150,7 +144,8 @@ def main(config: Config, run_dir: Path) -> None:
     if config.save_last:
         encoder = load_encoder(run_dir / "checkpoints" / "last.ckpt")
         images, _ = next(iter(data.val_dataloader()))
-        print("The first image is", encoder(images[:1].flatten(1)).tolist())
+        embedding = encoder(images[:1].flatten(1))
+        print("embedding of the first image:", embedding.tolist())
 
 
 if __name__ == "__main__":

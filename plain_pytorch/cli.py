@@ -1,4 +1,6 @@
-"""No variant of train: options and a YAML file of the same keys, read by hand.
+"""Set a run by options and a YAML file, by hand.
+
+No variant of train.
 
 python -m plain_pytorch.cli --config run.yaml --trainer.max_epochs 3
 """
@@ -136,10 +138,11 @@ def read_options(path: str) -> list[str]:
     return options
 
 
-def parse() -> dict[str, Any]:
+def parse(options: list[str]) -> dict[str, Any]:
     """Return the value of every key, in the sections of a YAML file."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--config", help="YAML file of the keys below")
+    parser.add_argument("--output_dir", default="output/cli")
     parser.add_argument("--seed_everything", type=int, default=42)
     devices = ["auto", "cpu", "cuda"]
     parser.add_argument("--trainer.accelerator", choices=devices, default="auto")
@@ -150,7 +153,6 @@ def parse() -> dict[str, Any]:
     datasets = ["auto", "mnist", "mnist-5k", "fashion-mnist"]
     parser.add_argument("--data.dataset", choices=datasets, default="auto")
     parser.add_argument("--data.batch_size", type=int, default=64)
-    options = sys.argv[1:]
     path = parser.parse_args(options).config
     if path:
         # Of two values the last one counts: that of the command line.
@@ -169,12 +171,12 @@ def parse() -> dict[str, Any]:
 
 def main() -> None:
     """Train a new model, and store the configuration beside it."""
-    keys = parse()
+    keys = parse(sys.argv[1:])
     config = Config(
         seed=keys["seed_everything"], **keys["trainer"], **keys["model"], **keys["data"]
     )
     set_up_torch(config)
-    run_dir = new_run_dir(Path("output", "cli", "plain_pytorch"))
+    run_dir = new_run_dir(Path(keys["output_dir"], "plain_pytorch"))
     (run_dir / "config.yaml").write_text(yaml.safe_dump(keys, sort_keys=False))
     torch.manual_seed(config.seed)
     model = Model(config.hidden_dim, config.latent_dim, config.learning_rate)

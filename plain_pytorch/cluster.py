@@ -1,4 +1,4 @@
-"""Train on several machines, and go on when a process has failed.
+"""Train on several machines, and go on after a failure, by hand.
 
 torchrun --nproc-per-node 2 -m plain_pytorch.cluster --run-dir output/a
 """
@@ -77,13 +77,13 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         timeout=timedelta(seconds=config.timeout),
     )
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    torch.manual_seed(config.seed)  # so do Trainers: dropout is the same on all ranks
+    torch.manual_seed(config.seed)  # again, as each process of a Trainer does
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
     dist.barrier()
     data.setup("fit")
-    train_loader = data.train_dataloader()  # EpochSampler takes this part
+    train_loader = data.train_dataloader()  # its EpochSampler deals the images out
     val_loader = data.dataloader(
         data.val_set,
         DistributedSampler(data.first("val", data.val_set), shuffle=False),
@@ -134,7 +134,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         dist.all_reduce(loss_sum)  # the sum over all processes
         val_loss = (loss_sum / world_size / num_images).item()
         rng_states = of_all_ranks(get_rng_states())
-        if rank > 0:
+        if rank > 0:  # only rank 0 logs and saves
             continue
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)
@@ -153,7 +153,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         if val_loss < best_val_loss:
             best_val_loss = val_loss
             write_checkpoint(run_dir / "checkpoints" / "best.ckpt", checkpoint)
-        write_checkpoint(last, checkpoint)  # at the end: from here it goes on
+        write_checkpoint(last, checkpoint)  # after best.ckpt: the next start reads it
     if writer:
         writer.close()
     dist.destroy_process_group()

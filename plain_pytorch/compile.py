@@ -49,8 +49,8 @@ class Model(AutoEncoder):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Compilation: it happens at the first call, and takes long.
-    # torch.compile(model) would compile forward, and none of these two.
+    # Compilation: at the first call, which takes long.
+    # torch.compile(model) would compile forward, but none of these two.
     training_step = torch.compile(model.training_step)
     validation_step = torch.compile(model.validation_step)
     # Data: one process downloads it.

@@ -1,4 +1,4 @@
-"""Find bugs before they cost a night, with the loop written by hand.
+"""Find bugs before they cost a night, by hand.
 
 python -m plain_pytorch.debugging --fast-dev-run 1
 """

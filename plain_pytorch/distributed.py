@@ -1,4 +1,4 @@
-"""Train in several processes, each on its own part of the images.
+"""Train in several processes, by hand.
 
 torchrun --nproc-per-node 2 -m plain_pytorch.distributed --max-epochs 3
 """
@@ -68,13 +68,13 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     # Processes: each has the whole model, and its own part of the images.
     dist.init_process_group("cpu:gloo,cuda:nccl" if config.use_cuda else "gloo")
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    torch.manual_seed(config.seed)  # so do Trainers: dropout is the same on all ranks
+    torch.manual_seed(config.seed)  # again, as each process of a Trainer does
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
     dist.barrier()
     data.setup("fit")
-    train_loader = data.train_dataloader()  # EpochSampler takes this part
+    train_loader = data.train_dataloader()  # its EpochSampler deals the images out
     val_loader = data.dataloader(
         data.val_set,
         DistributedSampler(data.first("val", data.val_set), shuffle=False),
@@ -117,7 +117,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
                 num_images += len(batch[0])
         dist.all_reduce(loss_sum)  # the sum over all processes
         val_loss = (loss_sum / world_size / num_images).item()
-        if rank > 0:
+        if rank > 0:  # only rank 0 logs and saves
             continue
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)

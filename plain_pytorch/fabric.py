@@ -1,4 +1,4 @@
-"""Train in several processes and in 16 bits, with the loop of train, by hand.
+"""Train in several processes and in 16 bits, by hand.
 
 torchrun --nproc-per-node 2 -m plain_pytorch.fabric --precision bf16-mixed
 """
@@ -77,7 +77,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         data.prepare_data()
     dist.barrier()
     data.setup("fit")
-    train_loader = data.train_dataloader()  # EpochSampler takes this part
+    train_loader = data.train_dataloader()  # its EpochSampler deals the images out
     val_loader = data.dataloader(
         data.val_set,
         DistributedSampler(data.first("val", data.val_set), shuffle=False),
@@ -124,7 +124,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
                 num_images += len(batch[0])
         dist.all_reduce(loss_sum)  # the sum over all processes
         val_loss = (loss_sum / world_size / num_images).item()
-        if rank > 0:  # one process writes
+        if rank > 0:  # only rank 0 logs and saves
             continue
         print(f"val_loss: {val_loss:.6f}")
         writer.add_scalar("val_loss", val_loss, global_step - 1)

@@ -1,4 +1,4 @@
-"""Log the gradient's norm and warm the learning rate up, in the loop.
+"""Log the gradient's norm and warm up the learning rate, by hand.
 
 python -m plain_pytorch.hooks --warmup-steps 100
 """

@@ -1,4 +1,4 @@
-"""Log pictures, a table and hyper-parameters, with the loop written by hand.
+"""Log pictures, a table and hyper-parameters, by hand.
 
 python -m plain_pytorch.loggers --max-epochs 3
 """

@@ -1,4 +1,4 @@
-"""Measure more than the loss, per step and per epoch, with the loop written by hand.
+"""Measure more than the loss, by hand.
 
 python -m plain_pytorch.metrics --max-epochs 3
 """

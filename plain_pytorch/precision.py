@@ -1,4 +1,4 @@
-"""Calculate in 16 bits: autocast and a gradient scaler, by hand.
+"""Calculate in 16 bits, by hand.
 
 python -m plain_pytorch.precision --precision bf16-mixed
 """
@@ -64,7 +64,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     device_type = "cuda" if config.use_cuda else "cpu"
     dtype = torch.bfloat16 if config.precision == "bf16-mixed" else torch.float16
     autocast = torch.autocast(device_type, dtype)
-    # float16 rounds small gradients to 0: take those of a loss many times larger.
+    # float16 rounds small gradients to 0, so the loss is scaled up before backward.
     scaler = GradScaler(device_type, enabled=config.precision == "16-mixed")
     # Optimizer.
     optimizer = model.configure_optimizers()
@@ -83,12 +83,12 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
                 loss = model.training_step(batch, batch_idx)
             optimizer.zero_grad()
             scaler.scale(loss).backward()
-            # Clipping, of the gradient as it was before it was scaled.
+            # Clipping: the gradient without its scale.
             if config.gradient_clip_val:
                 scaler.unscale_(optimizer)
                 clip_grad_norm_(model.parameters(), config.gradient_clip_val)
-            scaler.step(optimizer)  # no step where a gradient is infinite
-            scaler.update()  # and a smaller scale then
+            scaler.step(optimizer)  # skips the step if a gradient is infinite
+            scaler.update()  # and then lowers the scale
             global_step += 1
             if global_step % LOG_EVERY_N_STEPS == 0:
                 writer.add_scalar("train_loss", loss.item(), global_step - 1)

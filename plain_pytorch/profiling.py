@@ -1,4 +1,4 @@
-"""Find out what takes the time, with the loop written by hand.
+"""Find out what takes the time, by hand.
 
 python -m plain_pytorch.profiling --max-epochs 1
 """

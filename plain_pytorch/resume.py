@@ -1,4 +1,4 @@
-"""Go on exactly, whenever a training was stopped, with the loop written by hand.
+"""Go on exactly, whatever stopped the run, by hand.
 
 python -m plain_pytorch.resume --max-epochs 3 --ckpt-path last
 """
@@ -70,12 +70,6 @@ class Model(AutoEncoder):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # Resuming: only if it is the same run.
-    position = Position()
-    ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
-    if ckpt_path:
-        saved = read_same_run(ckpt_path, config, data, model)
-        position = from_loops(saved["loops"])
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
@@ -87,21 +81,25 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         model.cuda()
     # Optimizer.
     optimizer = model.configure_optimizers()
-    # Loading: all that changes in a training.
+    # Resuming: at the step that was saved, if it is the same run.
     folder = run_dir / "checkpoints"
+    position = Position()
     best: dict[str, Tensor] = {}
+    ckpt_path = find_checkpoint(config.ckpt_path, run_dir)
     if ckpt_path:
+        saved = read_same_run(ckpt_path, config, data, model)
+        position = from_loops(saved["loops"])
         model.load_state_dict(saved["state_dict"])
         optimizer.load_state_dict(saved["optimizer_states"][0])
         best = from_callbacks(saved["callbacks"], folder)
         set_rng_states(saved["rng_states"])
     # Logging.
     # Points after the checkpoint are dropped: they come again.
-    writer = SummaryWriter(run_dir, purge_step=position.global_step or None)
+    writer = SummaryWriter(run_dir, purge_step=position.global_step)
 
-    # Saving: the same, between two steps.
+    # Saving: all that Resuming loads, and all that it compares.
     def save(path: Path) -> None:
-        writer.flush()
+        writer.flush()  # the curves up to this step
         checkpoint = {
             "pytorch-lightning_version": LIGHTNING_VERSION,
             "epoch": epoch,
@@ -117,7 +115,8 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
         }
         write_checkpoint(path, checkpoint)
 
-    hold_signals()  # until exit_if_signalled or release_signals
+    # Signals: Ctrl-C and SIGTERM wait until a step is done.
+    hold_signals()
     # Epochs.
     global_step = position.global_step
     for epoch in range(position.epoch, config.max_epochs):

@@ -1,4 +1,4 @@
-"""Train a model of which every process keeps only a part.
+"""Split a model over several processes, by hand.
 
 torchrun --nproc-per-node 2 -m plain_pytorch.sharding --max-epochs 3
 """
@@ -60,13 +60,13 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
     folders = [run_dir]
     dist.broadcast_object_list(folders)  # from rank 0, which has made it
     run_dir = folders[0]
-    torch.manual_seed(config.seed)  # so do Trainers: dropout is the same on all ranks
+    torch.manual_seed(config.seed)  # again, as each process of a Trainer does
     # Data: one process downloads it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         data.prepare_data()
     dist.barrier()
     data.setup("fit")
-    train_loader = data.train_dataloader()  # EpochSampler takes this part
+    train_loader = data.train_dataloader()  # its EpochSampler deals the images out
     val_loader = data.dataloader(
         data.val_set,
         DistributedSampler(data.first("val", data.val_set), shuffle=False),
@@ -130,7 +130,7 @@ def fit(model: Model, data: MNISTData, config: Config, run_dir: Path) -> None:
             write_sharded(run_dir / "sharded" / "best.ckpt", checkpoint)
     if writer:
         writer.close()
-    # Consolidation: one process makes a file of all parts.
+    # Consolidation: one process joins all parts in a file.
     if rank == 0:
         consolidate(run_dir / "sharded", run_dir / "checkpoints")
     dist.destroy_process_group()

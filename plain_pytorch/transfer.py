@@ -1,4 +1,4 @@
-"""Train a classifier on top of a trained encoder, frozen at first, by hand.
+"""Train a new head on a trained model, by hand.
 
 python -m plain_pytorch.transfer --unfreeze-backbone-at-epoch 2
 """

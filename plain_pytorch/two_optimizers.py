@@ -1,4 +1,4 @@
-"""Train the encoder and the decoder with an optimizer each, by hand.
+"""Train encoder and decoder in turns, by hand.
 
 python -m plain_pytorch.two_optimizers --decoder-learning-rate 0.01
 """

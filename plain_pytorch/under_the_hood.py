@@ -1,4 +1,6 @@
-"""No variant of train: a loop that calls every hook of a LightningModule by hand.
+"""Call every hook of a LightningModule, by hand.
+
+No variant of train.
 
 python -m plain_pytorch.under_the_hood
 """
@@ -36,7 +38,7 @@ class Model(lightning.under_the_hood.Model):
 # 2. The loop: for every epoch, for every batch, one step.
 def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     """Train, and validate after every epoch."""
-    # This much of a Trainer the hooks below ask for.
+    # The hooks below read these attributes of a Trainer.
     trainer: Any = SimpleNamespace(
         model=model,
         gradient_clip_val=None,
@@ -57,7 +59,7 @@ def fit(model: Model, data: Data, config: Config, run_dir: Path) -> None:
     # Logging.
     writer = SummaryWriter(run_dir)
     model.on_fit_start()
-    # Sanity check: two batches of validation, which draw no random numbers.
+    # Sanity check: two batches of validation, which change no random number.
     val_loader = data.val_dataloader()
     with torch.random.fork_rng():
         validate(model, islice(val_loader, 2))

@@ -31,7 +31,7 @@ class ResNet18(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features, (batch, 512), of images with one channel or three."""
-        colors = images.expand(-1, 3, -1, -1)  # gray is as much red, green and blue
+        colors = images.expand(-1, 3, -1, -1)  # gray: equal red, green and blue
         return self.resnet(((colors + 1) / 2 - self.mean) / self.std)
 
 

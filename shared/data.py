@@ -179,21 +179,23 @@ class MNISTData:
         return self.dataloader(self.test_set, self.first("predict", self.test_set))
 
     def limit(self, stage: str) -> int | None:
-        """Return how many images --limit-STAGE-batches leaves a process; None: all.
+        """Return the number of images --limit-STAGE-batches allows a process.
 
-        A lesson without such an option has no limit. A share, which only the lesson
-        debugging has, is no limit here: its loop takes care of it.
+        None means all: the lesson has no such option, it is not given, or it is a share
+        of the batches, which only the lesson debugging has; its loop applies it.
         """
         batches = getattr(self.config, f"limit_{stage}_batches", None)
         return batches * self.config.batch_size if isinstance(batches, int) else None
 
     def first(self, stage: str, dataset: ImageDataset) -> Any:
-        """Return the range of the images that the limit leaves all processes.
+        """Return the range of the images that the limit allows all processes together.
 
-        Not declared as one: a DistributedSampler takes a range, but says otherwise.
+        Not declared as a range: a DistributedSampler takes one, but its types deny it.
         """
         limit = self.limit(stage)
-        return range(len(dataset))[: limit and limit * self.config.world_size]
+        if limit is None:
+            return range(len(dataset))
+        return range(min(len(dataset), limit * self.config.world_size))
 
     def dataloader(
         self, dataset: Dataset[Batch], sampler: Iterable[int]

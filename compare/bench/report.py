@@ -1,4 +1,4 @@
-"""Measurements as text: on what they were made, and a table."""
+"""Measurements as text: their conditions, and a table."""
 
 import json
 import os
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "ladder.json"
 
 
 def conditions(dataset: str, threads: int, rounds: int) -> str:
-    """Return on what, with what and when something was measured."""
+    """Return the date, the machine, the versions and the data of a measurement."""
     info = Path("/proc/cpuinfo")
     cpu = platform.processor()
     if info.exists():
@@ -28,7 +28,7 @@ def conditions(dataset: str, threads: int, rounds: int) -> str:
     return (
         f"{datetime.now(UTC).date()}; {cpu}, {os.cpu_count()} cores, load"
         f" {os.getloadavg()[0]:.1f} beforehand, {threads} thread; Python"
-        f" {platform.python_version()}, {versions}; {dataset}, {rounds} rounds"
+        f" {platform.python_version()}, {versions}; {dataset}, n = {rounds}"
     )
 
 

@@ -6,8 +6,6 @@ On one thread, steps with and without a trace take turns; the medians are compar
 The models: 784-64-3-64-784 with Adam on batches of 64, and one of 20 million weights.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time

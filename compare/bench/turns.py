@@ -72,7 +72,7 @@ def show(values: list[float], form: str) -> str:
 
 @contextmanager
 def quiet_run_dir() -> Iterator[Path]:
-    """Yield a folder for a run of which nothing stays: no file, no output."""
+    """Yield a temporary folder for a run, and hide all that the run prints."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.ERROR)

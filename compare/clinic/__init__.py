@@ -4,11 +4,13 @@ from compare.clinic import (
     data_content,
     data_order,
     gradient,
+    loss,
     mode,
     precision,
     schedule,
     start,
     trainer,
+    two_optimizers,
     update,
 )
 from compare.clinic.case import Case
@@ -20,10 +22,12 @@ CASES = {
         data_content,
         mode,
         start,
+        loss,
         gradient,
         update,
         schedule,
         precision,
+        two_optimizers,
         trainer,
     )
     for thing in vars(module).values()

@@ -140,3 +140,66 @@ def first_layer_frozen(mistake: bool) -> None:
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), targets).backward()
         optimizer.step()
+
+
+@case(
+    step=0,
+    quantity="loss",
+    cause="token-mean",
+    mend="Sum the losses and divide by the number of targets in both batches.",
+)
+def mean_of_means(mistake: bool) -> None:
+    """Over two batches with other numbers of targets, their means are averaged."""
+    model = network()
+    optimizer = sgd(model)
+    for index, (inputs, targets) in enumerate(in_order()):
+        kept = targets.clone()
+        if index % 2:
+            kept[1:] = -100  # one target here, four in the batch before
+        scores = model(inputs)
+        if mistake:
+            (F.cross_entropy(scores, kept) / 2).backward()
+        else:
+            (F.cross_entropy(scores, kept, reduction="sum") / 5).backward()
+        if index % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+@case(
+    step=0,
+    quantity="gradient",
+    cause="gradient-factor",
+    mend="Average the gradients over the processes.",
+)
+def gradients_summed(mistake: bool) -> None:
+    """The gradients of two processes are summed and not averaged."""
+    model = network()
+    optimizer = sgd(model)
+    for inputs, targets in in_order():
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        for parameter in model.parameters():
+            if mistake and parameter.grad is not None:
+                parameter.grad *= 2
+        optimizer.step()
+
+
+@case(
+    step=0,
+    quantity="gradient",
+    cause="other-backward",
+    mend="Detach in both runs, or in neither.",
+)
+def detached_before_clipping(mistake: bool) -> None:
+    """A term is cut off from the gradient, and both runs clip at the same norm."""
+    model = network()
+    optimizer = sgd(model)
+    for inputs, targets in in_order():
+        optimizer.zero_grad()
+        scores = model(inputs)
+        penalty = scores.square().mean()
+        term = penalty.detach() if mistake else penalty
+        (F.cross_entropy(scores, targets) + term).backward()
+        clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()

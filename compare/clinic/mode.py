@@ -74,8 +74,8 @@ def frozen_batchnorm_learns(mistake: bool) -> None:
 
 
 @case(
-    step=5,
-    quantity="evaluation",
+    step=0,
+    quantity="buffers",
     cause="other-layers",
     mend="Give BatchNorm the same momentum: 0.1 in PyTorch is 0.9 elsewhere.",
 )
@@ -161,3 +161,31 @@ def average_not_swapped_back(mistake: bool) -> None:
         evaluate(model, validation())
         if not mistake:
             model.load_state_dict(trained)
+
+
+@case(
+    step=5,
+    quantity="evaluation",
+    cause="evaluation-order",
+    mend="Leave shuffle=True out of the evaluation's loader.",
+)
+def evaluation_shuffled(mistake: bool) -> None:
+    """The evaluation's loader shuffles."""
+    model = network()
+    train_epoch(model, sgd(model), in_order())
+    order = torch.Generator().manual_seed(1)
+    loader = DataLoader(VALID, 4, shuffle=True, generator=order)
+    evaluate(model, loader if mistake else validation())
+
+
+@case(
+    step=5,
+    quantity="evaluation",
+    cause="evaluation-data",
+    mend="Evaluate on the same data.",
+)
+def evaluated_on_other_data(mistake: bool) -> None:
+    """One run evaluates on a part of the training data."""
+    model = network()
+    train_epoch(model, sgd(model), in_order())
+    evaluate(model, list(in_order())[:2] if mistake else validation())

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ExponentialLR
+from torch.utils.data import DataLoader, IterableDataset
 
 from compare.clinic.case import case
 from compare.clinic.parts import Batch, evaluate, in_order, network, sgd, train_epoch
@@ -143,3 +146,32 @@ def second_fit_does_nothing(mistake: bool) -> None:
     one_trainer.fit(model, in_order(), validation_batches())
     if mistake:
         one_trainer.fit(model, in_order(), validation_batches())
+
+
+class Endless(IterableDataset[Batch]):
+    """Six batches drawn from the global generator; nobody can know it is six."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(6):
+            yield torch.randn(4, 6), torch.arange(4) % 3
+
+
+def endless_loop() -> None:
+    """Do by hand what the Trainer does with endless data."""
+    model = network(dropout=0.5)
+    train_epoch(model, sgd(model), DataLoader(Endless(), batch_size=None))
+
+
+@case(
+    step=0,
+    quantity="loss",
+    cause="prefetched-batch",
+    mend="Give the data a generator of its own, or a length.",
+    healthy=endless_loop,
+)
+def batch_prefetched(mistake: bool) -> None:
+    """A Trainer fetches a batch ahead, and moves the generator before dropout."""
+    if not mistake:
+        return endless_loop()
+    options = {"max_epochs": 1, "limit_val_batches": 0}
+    trainer(**options).fit(Lit(), DataLoader(Endless(), batch_size=None))

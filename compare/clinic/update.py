@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim import SGD, Adam, AdamW
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import LBFGS, SGD, Adam, AdamW
 
 from compare.clinic.case import case
-from compare.clinic.parts import in_order, network, train_epoch
+from compare.clinic.parts import in_order, network, sgd, step, train_epoch
 
 
 @case(
@@ -95,3 +99,96 @@ def resumed_without_state(mistake: bool) -> None:
     if not mistake:
         resumed.load_state_dict(optimizer.state_dict())
     train_epoch(model, resumed, in_order())
+
+
+@case(
+    step=0,
+    quantity="weights",
+    cause="weight-decay-groups",
+    mend="Put norms and biases into a group with weight_decay=0.0.",
+)
+def decay_on_everything(mistake: bool) -> None:
+    """Weight decay is for all parameters, where biases were to have none."""
+    model = network()
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() == 1]
+    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    parameters: Any = model.parameters() if mistake else groups
+    train_epoch(model, AdamW(parameters, 0.01, weight_decay=0.1), in_order())
+
+
+@case(
+    step=0,
+    quantity="weights",
+    cause="update-changed",
+    mend="Clamp in both runs, or in neither.",
+)
+def weights_clamped(mistake: bool) -> None:
+    """The optimizer of one run clamps the weights after its step, as WGAN does."""
+    model = network()
+    optimizer = sgd(model)
+
+    def clamp(*_: object) -> None:
+        for parameter in model.parameters():
+            parameter.data.clamp_(-0.1, 0.1)
+
+    if mistake:  # called before the trace reads the weights, as a part of the step
+        optimizer.register_step_post_hook(clamp)
+    train_epoch(model, optimizer, in_order())
+
+
+@case(
+    step=0,
+    quantity="loss",
+    cause="tied-weights",
+    mend="Tie the weights again after the model was copied or loaded.",
+)
+def tie_lost(mistake: bool) -> None:
+    """Input and output layer share a weight in one run only."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(6, 4), nn.Flatten(0, 1), nn.Linear(4, 6, False))
+    if not mistake:
+        model[2].weight = model[0].weight
+    optimizer = sgd(model)
+    for _, targets in in_order():
+        step(model, optimizer, targets[:, None], targets)
+
+
+@case(
+    step=1,
+    quantity="loss",
+    cause="step-without-backward",
+    mend="Call step once for each backward.",
+)
+def stepped_twice(mistake: bool) -> None:
+    """The optimizer takes two steps for one backward."""
+    model = network()
+    optimizer = sgd(model)
+    for inputs, targets in in_order():
+        step(model, optimizer, inputs, targets)
+        if mistake:
+            optimizer.step()
+
+
+@case(
+    step=0,
+    quantity="loss",
+    cause="closure-keeps-gradients",
+    mend="Make optimizer.zero_grad() the first line of the closure.",
+    thread="https://github.com/Lightning-AI/pytorch-lightning/issues/4083",
+)
+def closure_keeps_gradients(mistake: bool) -> None:
+    """LBFGS calls its closure several times, and the gradients pile up."""
+    model = network()
+    optimizer = LBFGS(model.parameters(), lr=0.5, max_iter=4)
+    for inputs, targets in in_order():
+        optimizer.zero_grad()
+
+        def closure(x: Tensor = inputs, y: Tensor = targets) -> Tensor:
+            if not mistake:
+                optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)

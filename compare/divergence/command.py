@@ -1,44 +1,56 @@
 """Find the first step where two recorded runs differ, and say why.
 
-    python -m compare.divergence a.trace b.trace
+    python path/to/compare/divergence a.trace b.trace
 
 prints the first step and the first quantity in it that are not the same bit for bit,
 whether the difference grows, and the likely causes. Exit status: 0 when the runs are
-the same, 1 when they differ, 2 when a file cannot be used.
+the same, 1 when they differ, 2 when nothing can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 
-from compare.divergence.difference import compare_runs
-from compare.divergence.report import as_record, as_text
-from compare.trace.run import UnusableTraceError, read_trace
+from ..trace.run import UnusableTraceError, read_trace
+from .difference import compare_runs
+from .report import as_record, as_text, causes_as_text
 
 
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m compare.divergence",
+        prog="compare/divergence",
         description="Find the first step where two recorded runs differ, and say why.",
     )
-    parser.add_argument("a", type=Path, help="a file of compare.trace")
-    parser.add_argument("b", type=Path, help="another one")
+    parser.add_argument("a", type=Path, nargs="?", help="a file of compare/trace")
+    parser.add_argument("b", type=Path, nargs="?", help="another one")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    parser.add_argument("--causes", action="store_true", help="list the known causes")
     args = parser.parse_args(argv)
+    if not args.causes and args.b is None:
+        parser.error("give the two files to compare")
     try:
+        if args.causes:
+            print(causes_as_text())
+            return 0
         comparison = compare_runs(read_trace(args.a), read_trace(args.b))
+        if args.json:
+            print(json.dumps(as_record(comparison), indent=2))
+        else:
+            print(as_text(comparison))
+        sys.stdout.flush()
     except UnusableTraceError as error:
         parser.exit(2, f"error: {error}\n")
-    if args.json:
-        print(json.dumps(as_record(comparison), indent=2))
-    else:
-        print(as_text(comparison))
+    except BrokenPipeError:
+        # whatever is still in the buffer must not fail again as Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.exit(2, "error: nobody reads the answer\n")
+    except Exception:  # status 1 means "different", and that is not known
+        traceback.print_exc()
+        return 2
     return 1 if comparison.first else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from compare.divergence.align import Alignment, Match, align
-from compare.divergence.quantities import Parted, in_evaluation, in_step
-from compare.trace.run import Evaluation, Run, Step
+from ..trace.run import (
+    NO_TENSOR,
+    Batch,
+    Evaluation,
+    Layout,
+    Run,
+    Step,
+    Tensors,
+    UnusableTraceError,
+)
+from .align import Alignment, Match, align, match
 
 Pair = tuple[Step, Step]
 Batches = tuple[list[Evaluation], list[Evaluation]]
+Parted = tuple[str, str, str, str]  # the quantity, its two values, a detail, in words
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class Difference:
 
     Steps are counted from 0. An evaluation belongs to the step before it: to -1 when
     there is none. quantity is one of batch, mode, loss, gradient, learning rate,
-    weights, evaluation, optimizer, length.
+    weights, buffers, evaluation, optimizer, length.
     """
 
     step: int
@@ -46,9 +57,19 @@ class Comparison:
         """Return how the parameters of two steps belong together."""
         return self.alignment.matches[pair[0].optimizer, pair[1].optimizer]
 
+    @property
+    def comparable(self) -> bool:
+        """Tell whether weights have the same kind of fingerprint in both runs."""
+        kinds = [run.start.get("fingerprint") for run in (self.a, self.b)]
+        return kinds[0] == kinds[1]
+
 
 def compare_runs(a: Run, b: Run) -> Comparison:
-    """Compare two runs bit for bit; what only one of them has is a difference too."""
+    """Compare two runs bit for bit; what only one of them has is a difference too.
+
+    Raises UnusableTraceError where nothing was seen that could be compared.
+    """
+    _check_seen(a, b)
     alignment = align(a, b)
     steps: list[list[Step]] = []
     evaluations: dict[int, Batches] = {}
@@ -65,7 +86,26 @@ def compare_runs(a: Run, b: Run) -> Comparison:
     result.first = found[0] if found else None
     training = (d for d in found if d.quantity != "evaluation")
     result.in_training = next(training, None)
+    if not found and not result.comparable:
+        raise UnusableTraceError(
+            "the weights were not compared: one trace was recorded with xxhash, or on"
+            " a GPU, and the other without; batches and losses are the same"
+        )
     return result
+
+
+def _check_seen(a: Run, b: Run) -> None:
+    only_evaluated = not (a.steps or b.steps) and a.evaluations and b.evaluations
+    for run in (a, b):
+        if run.steps or (only_evaluated and not run.unseen):
+            continue
+        why = "; ".join([*(f"not seen: {what}" for what in run.unseen), run.crashed])
+        raise UnusableTraceError(
+            f"no optimizer step was seen in {run.name}, so nothing can be compared"
+            f" ({why.strip('; ') or 'no torch.optim.Optimizer took one'}). Updates by"
+            " hand, by torch.func, by an optimizer of another kind, in a compiled step"
+            " or in another process or thread are not seen"
+        )
 
 
 def _differences(
@@ -91,19 +131,94 @@ def _differences(
 
 
 def _in_pair(result: Comparison, pair: Pair) -> Parted | None:
+    """Return the first quantity in which two steps differ, in the order of time."""
     a, b = pair
     one, other = result.a.optimizers[a.optimizer], result.b.optimizers[b.optimizer]
     lanes = result.alignment.lane_a[a.optimizer], result.alignment.lane_b[b.optimizer]
     if lanes[0] != lanes[1]:
-        return "optimizer", one.name, other.name, "whose turn it is"
-    return in_step(a, b, result.match(pair), (one, other))
+        text_a, text_b = (f"{o.name} of {o.names[0]}" for o in (one, other))
+        return "optimizer", text_a, text_b, "whose turn it is"
+    if parted := _in_forwards(a, b):
+        return parted
+    how = result.match(pair)
+    if result.comparable:
+        if where := _in_tensors(a.gradient, b.gradient, how, one.names):
+            return "gradient", *_norms(a.gradient, b.gradient), where
+        if where := _updated_by_one(a, b, how, (one, other)):
+            return "gradient", *_norms(a.gradient, b.gradient), where
+    for i, j in how.pairs:
+        rates = a.lr[one.groups[i]], b.lr[other.groups[j]]
+        if rates[0] != rates[1]:
+            return "learning rate", str(rates[0]), str(rates[1]), f"of {one.names[i]}"
+    if not result.comparable:
+        return None
+    if where := _in_tensors(a.weights, b.weights, how, one.names):
+        return "weights", *_norms(a.weights, b.weights), where
+    if a.buffers and b.buffers:
+        how = match(a.buffers[0], b.buffers[0])
+        names = a.buffers[0].names
+        if where := _in_tensors(a.buffers[1], b.buffers[1], how, names, whole=False):
+            return "buffers", *_norms(a.buffers[1], b.buffers[1]), where
+    return None
+
+
+def _in_forwards(a: Step, b: Step) -> Parted | None:
+    """Compare batches, modes and losses in the order in which they came."""
+    seen = bool(a.batch and b.batch)  # a compiler may hide it: then no evidence
+    if seen and len(a.batch) != len(b.batch):
+        counts = len(a.batch), len(b.batch)
+        return "batch", f"{counts[0]} batches", f"{counts[1]} batches", "in one step"
+    in_turn = seen and len(a.loss) == len(b.loss) == len(a.batch)
+    for index in range(len(a.batch) if seen else 0):
+        where = f"number {index} of {len(a.batch)}" if len(a.batch) > 1 else ""
+        one, other = a.batch[index], b.batch[index]
+        if one and other and not same_batch(one, other):
+            return "batch", show_batch(one), show_batch(other), where
+        if one and other and a.mode[index] != b.mode[index]:
+            return "mode", a.mode[index], b.mode[index], where
+        if in_turn and _bits(a.loss[index]) != _bits(b.loss[index]):
+            return "loss", repr(a.loss[index]), repr(b.loss[index]), where
+    if len(a.loss) != len(b.loss):
+        return "loss", _numbers(a.loss), _numbers(b.loss), "how many"
+    for index, (loss_a, loss_b) in enumerate(zip(a.loss, b.loss, strict=True)):
+        if _bits(loss_a) != _bits(loss_b):
+            where = f"evaluation {index + 1} of {len(a.loss)}" if a.closure else ""
+            return "loss", _numbers(a.loss[index:]), _numbers(b.loss[index:]), where
+    return None
+
+
+def in_evaluation(a: Evaluation, b: Evaluation) -> tuple[str, str, str] | None:
+    """Return what differs between two evaluation batches, and both values."""
+    if a.batch and b.batch and not same_batch(a.batch, b.batch):
+        return "input", show_batch(a.batch), show_batch(b.batch)
+    if a.mode != b.mode:
+        return "mode", a.mode, b.mode
+    if a.output and b.output and a.output.parts != b.output.parts:
+        compiled = [o.kind == "OptimizedModule" for o in (a.output, b.output)]
+        if compiled[0] == compiled[1]:  # else one is not the last layer's
+            return "output", *_norms(a.output, b.output)
+    return None
+
+
+def same_batch(a: Batch, b: Batch) -> bool:
+    """Tell whether all tensors that both runs show, and could be read, are the same.
+
+    One run may show more: the targets, where a wrapper is given them.
+    """
+    one, other = (list(zip(x.hash, x.dtype, strict=True)) for x in (a, b))
+    if len(one) == len(other):
+        pairs = zip(one, other, strict=True)
+        return all(x == y or None in (x[0], y[0]) for x, y in pairs)
+    few, many = sorted((Counter(one), Counter(other)), key=Counter.total)
+    return all(x[0] is None or many[x] >= count for x, count in few.items())
 
 
 def _in_evaluations(result: Comparison, done: int) -> Iterator[Difference]:
     """Yield the first difference among the batches evaluated after so many steps."""
     a, b = result.evaluations.get(done, ([], []))
     for index, (one, other) in enumerate(zip(a, b, strict=False)):
-        if parted := in_evaluation(one, other):
+        parted = in_evaluation(one, other)
+        if parted and (parted[0] != "output" or result.comparable):
             what, text_a, text_b = parted
             where = f"{what} of batch {index} of {len(a)}"
             yield Difference(done - 1, "evaluation", text_a, text_b, where)
@@ -116,3 +231,56 @@ def _in_evaluations(result: Comparison, done: int) -> Iterator[Difference]:
 def _missing(run: Run, lanes: Sequence[int | None]) -> str:
     names = [o.name for o, n in zip(run.optimizers, lanes, strict=True) if n is None]
     return ", ".join(names) or "-"
+
+
+def _in_tensors(
+    a: Tensors, b: Tensors, how: Match, names: Sequence[str], whole: bool = True
+) -> str | None:
+    """Return which tensors differ, in words; None when all are the same."""
+    different = [names[i] for i, j in how.pairs if a.part(i) != b.part(j)]
+    kind = "parameters" if whole else "buffers"
+    if different:
+        more = f" and {len(different) - 1} more" if len(different) > 1 else ""
+        return f"{different[0]}{more}, of {len(how.pairs)} {kind}"
+    alone = how.only_a or how.only_b or not whole
+    return None if alone or a.hash == b.hash else f"of {len(how.pairs)} {kind}"
+
+
+def _updated_by_one(
+    a: Step, b: Step, how: Match, layouts: tuple[Layout, Layout]
+) -> str | None:
+    """Return which parameters have a gradient that the other run has no place for."""
+    names = [
+        layout.names[place]
+        for step, layout, places in (
+            (a, layouts[0], how.only_a),
+            (b, layouts[1], how.only_b),
+        )
+        for place in places
+        if step.gradient.part(place) != NO_TENSOR
+    ]
+    return f"{', '.join(names[:3])}: in one optimizer only" if names else None
+
+
+def _bits(value: float) -> bytes:
+    """Tell -0.0 from 0.0, but not one NaN from another."""
+    return b"nan" if value != value else struct.pack("d", value)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    shown = ", ".join(map(repr, values[:4]))
+    return f"{shown}, ... ({len(values)})" if len(values) > 4 else shown or "-"
+
+
+def show_batch(batch: Batch) -> str:
+    """Return a batch in words: shapes, dtypes, means, hash."""
+    parts = zip(batch.shape, batch.dtype, batch.mean, strict=True)
+    words = (
+        f"{'x'.join(map(str, s)) or 'scalar'} {d} mean {m:.6g}" for s, d, m in parts
+    )
+    return f"{' and '.join(words)}, hash {str(batch.hash[0])[:8]}"
+
+
+def _norms(a: Tensors, b: Tensors) -> tuple[str, str]:
+    one, other = (f"norm {t.norm:.9g}, hash {t.hash[:8]}" for t in (a, b))
+    return one, other

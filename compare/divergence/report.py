@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
+from .causes import CAUSES, likely
+from .causes.cause import Finding
+from .difference import Comparison, Difference
+from .evidence import Evidence
+from .remarks import remarks
+from .size import Size, sizes, trend
 
-from compare.divergence.causes import likely
-from compare.divergence.causes.rule import Finding
-from compare.divergence.difference import Comparison, Difference
-from compare.divergence.evidence import Evidence
-from compare.divergence.growth import Size, sizes, trend
-from compare.divergence.remarks import remarks
-
-_SHOWN = 5  # causes; what comes after them hardly ever was it
+_SHOWN = 3  # causes; what comes after them hardly ever was it
 
 
 def findings(comparison: Comparison) -> list[Finding]:
@@ -37,8 +36,15 @@ def as_text(comparison: Comparison) -> str:
         ]
     else:
         parts = [
-            _fill(f"{a} and {b} first differ {_when(first)}, in the {_what(first)}."),
-            _table(comparison, first),
+            _fill(
+                f"{a} and {b} first differ {_when(first)}{_whose(comparison, first)},"
+                f" in the {_what(first)}."
+            ),
+            _table(
+                ["", comparison.a.name, comparison.b.name],
+                [first.quantity, first.a, first.b],
+            ),
+            *_rounding(comparison, first),
             *_later(comparison, first),
             _reasons(findings(comparison)),
         ]
@@ -63,6 +69,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
             "size": _finite(found[0].relative) if found else None,
             "last_size": _finite(found[-1].relative) if found else None,
             "trend": trend(found),
+            "rounding": Evidence(comparison, first).rounding,
             "causes": [
                 {
                     "name": finding.cause.name,
@@ -70,6 +77,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
                     "because": finding.because,
                     "confirm": finding.cause.confirm,
                     "lesson": finding.cause.lesson,
+                    "case": finding.cause.case,
                 }
                 for finding in findings(comparison)
             ],
@@ -90,12 +98,45 @@ def _what(difference: Difference) -> str:
     return difference.quantity + detail
 
 
-def _table(comparison: Comparison, first: Difference) -> str:
-    rows = [
-        ["", comparison.a.name, comparison.b.name],
-        [first.quantity, first.a, first.b],
+def _whose(comparison: Comparison, difference: Difference) -> str:
+    """Say whose step it is, and which of its own, if there are several optimizers."""
+    evidence = Evidence(comparison, difference)
+    if len(comparison.a.optimizers) < 2 or not evidence.optimizers or not evidence.pair:
+        return ""
+    optimizer = evidence.optimizers[0]
+    number = evidence.pair[0].optimizer
+    return (
+        f" (step {evidence.iteration} of optimizer {number}, the {optimizer.name} of"
+        f" {optimizer.names[0]})"
+    )
+
+
+def _table(*rows: Sequence[str]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [*rows[:1], ["-" * width for width in widths], *rows[1:]]
+    cells = (zip(line, widths, strict=True) for line in lines)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in line).rstrip() for line in cells
+    )
+
+
+def _rounding(comparison: Comparison, first: Difference) -> list[str]:
+    evidence = Evidence(comparison, first)
+    if not evidence.rounding:
+        return []
+    reasons = ", ".join(evidence.machine) or "nothing that was recorded"
+    return [
+        _fill(
+            f"It has the size of the last bits ({evidence.size:.1g}), as rounding makes"
+            f" it, however large it becomes later. Not the same is: {reasons}."
+        )
     ]
-    return tabulate(rows, headers="firstrow", disable_numparse=True)
+
+
+def causes_as_text() -> str:
+    """Return all known causes as a table."""
+    rows = [[c.name, c.quantities, c.lesson, c.case, c.what] for c in CAUSES]
+    return _table(["cause", "seen in", "lesson", "clinic", "what happened"], *rows)
 
 
 def _later(comparison: Comparison, first: Difference) -> list[str]:
@@ -131,7 +172,9 @@ def _reasons(found: list[Finding]) -> str:
         lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
         lines.append(_fill(f"   Seen: {finding.because}."))
         lines.append(_fill(f"   To confirm: {cause.confirm}"))
-        lines.append(_fill(f"   See the lesson {cause.lesson}."))
+        lines.append(
+            _fill(f"   See the lesson {cause.lesson}, and {cause.case} in the clinic.")
+        )
     return "\n".join(lines)
 
 

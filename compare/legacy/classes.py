@@ -1,6 +1,7 @@
 """Find the classes that are Lightning's although their bases do not say so."""
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
@@ -9,26 +10,28 @@ from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # Whose classes have no hooks, whatever their methods are called; of Lightning's own
 # those are meant that are neither modules nor callbacks.
-OTHERS = {
-    "abc",
-    "fastai",
-    "keras",
-    "pl",
-    "sklearn",
-    "tensorflow",
-    "torch",
-    "transformers",
-}
+OTHERS = set("abc fastai keras pl sklearn tensorflow torch transformers".split())  # noqa: SIM905
 # Enough of one to tell a LightningModule.
 TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
 # How much alike a method's name and a hook's are if one is the other misspelt.
 CUTOFF = 0.9
-HOOK_NAMES = {
-    *MISTAKEN,
-    *HOOKS["LightningModule"],
-    *HOOKS["Callback"],
-    *(old.split(".")[1] for old in RULES["hook"]),
-}
+HOOK_NAMES = {*MISTAKEN, *HOOKS["LightningModule"], *HOOKS["Callback"]}
+HOOK_NAMES |= {old.split(".")[1] for old in RULES["hook"]}
+# A condition that asks for a version, or whether there is something.
+GUARD = re.compile(
+    r"version|hasattr\(|signature\(|_GREATER|_LESS_|LIGHTNING_\w*\d|\bPL_?\w*\d", re.I
+)
+
+
+def is_guarded(node: ast.AST) -> bool:
+    """Return whether code runs only with some versions."""
+    match node:
+        case ast.If(test=test) | ast.IfExp(test=test):
+            return bool(GUARD.search(ast.unparse(test)))
+        case ast.Try(handlers=handlers):
+            caught = " ".join(ast.unparse(h.type) for h in handlers if h.type)
+            return bool(re.search("Import|ModuleNotFound|Attribute|TypeE", caught))
+    return False
 
 
 def own_functions(body: Sequence[ast.stmt]) -> Iterator[Function]:
@@ -36,7 +39,7 @@ def own_functions(body: Sequence[ast.stmt]) -> Iterator[Function]:
     for node in body:
         if isinstance(node, Function):
             yield node
-        elif isinstance(node, ast.If):
+        elif isinstance(node, ast.If) and not is_guarded(node):
             yield from own_functions([*node.body, *node.orelse])
 
 
@@ -64,15 +67,13 @@ def is_foreign(paths: Sequence[str | None]) -> bool:
     return not paths or any(root in OTHERS for root in roots)
 
 
-def like_a_hook(name: str) -> bool:
-    """Return whether a method is called like a hook, or nearly so."""
-    return bool(get_close_matches(name, HOOK_NAMES, n=1, cutoff=CUTOFF))
-
-
 def headless(body: Sequence[ast.stmt]) -> ast.ClassDef | None:
     """Return the class that methods in an excerpt come from, without a name."""
     methods = [node for node in own_functions(body) if parameters(node)[:1] == ["self"]]
-    if not is_callback(methods) and not any(like_a_hook(m.name) for m in methods):
+    if not is_callback(methods) and not any(
+        get_close_matches(method.name, HOOK_NAMES, n=1, cutoff=CUTOFF)
+        for method in methods
+    ):
         return None
     return ast.ClassDef(
         name="", bases=[], keywords=[], body=[*methods], decorator_list=[]

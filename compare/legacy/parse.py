@@ -3,8 +3,9 @@
 import ast
 import re
 import warnings
+from dataclasses import replace
 
-from compare.legacy.blocks import Block
+from compare.legacy.blocks import Block, indent
 
 # A block of n lines is parsed at most this often as a whole, then in parts.
 MAX_REPAIRS = 200
@@ -17,30 +18,66 @@ TYPOGRAPHY = str.maketrans(
 )
 DOTS = re.compile(r",\s*\.\.\.\s*,?\s*(?=\)|$)|^\s*\.\.\.,?\s*$")
 ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+# Lines of IPython and of a shell, with what follows a backslash.
+MAGIC = re.compile(
+    r"(\s*)(?:[%!?$]|(?:pip3?|conda|apt(?:-get)?|git|cd|wget|mkdir|python3?) +[-\w./~]|"
+    r"[\w.]+\?\??$|[\w, ]+ = *[!%])"
+)
+# A signature without its body, or what a program has printed.
+PASTED = re.compile(
+    r"\s*((async )?(def|class) [^:#]*(:.*[^:\s].*)?$|[\w.]+\(\w+: |[<>|\[(─━│└├┃=+-]"
+    r"|Epoch|\d|[\w ]+: |.*(\u2026|\.\.\.))"
+)
 
 
 def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
     """Return the trees of a block, and why and where it does not parse, or "".
 
-    With each tree come the lines that it was made of.
+    With each tree come the lines that it was made of; the tree has the numbers of the
+    file's lines, and columns in characters from 1.
     """
-    try:
-        return [(tree_of(block.lines), block)], "", 0
-    except ERRORS as error:
-        message = str(getattr(error, "msg", "") or error or "nested too deeply")
-        why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)
-        at = min(getattr(error, "lineno", None) or 1, len(block.lines))
-        where = block.numbers[at - 1]
-    lines = dedented([line.translate(TYPOGRAPHY) for line in block.lines])
-    whole = repaired(lines, block.numbers, MAX_REPAIRS)
-    if whole:
-        return [whole], why, where
+    for lines in (block.lines, without_magic(block.lines)):
+        try:
+            trees = [(tree_of(lines), replace(block, masked=lines))]
+        except ERRORS as error:
+            message = str(getattr(error, "msg", "") or error or "nested too deeply")
+            why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)
+            at = min(getattr(error, "lineno", None) or 1, len(block.lines)) - 1
+            where = block.numbers[at] if block.numbers else 1
+        else:
+            locate(*trees[0])
+            return trees, "", 0
+    if block.doubtful and len(lines) == 1:
+        return [], "", 0  # a word of the text
+    pasted = PASTED.match(block.lines[at]) or any(map(DOTS.search, block.lines))
+    quiet = block.doubtful or pasted
+    lines = dedented([line.translate(TYPOGRAPHY) for line in lines])
     trees = []
-    for start in range(0, len(lines), PART):
-        part = lines[start : start + PART]
-        tree = repaired(dedented(part), block.numbers[start : start + PART], 4 * PART)
-        trees += [tree] if tree else []
-    return trees, why, where
+    if whole := repaired(lines, block, MAX_REPAIRS):
+        trees = [whole]
+    else:
+        for start in range(0, len(lines), PART):
+            part = replace(block, numbers=block.numbers[start : start + PART])
+            tree = repaired(dedented(lines[start : start + PART]), part, 4 * PART)
+            trees += [tree] if tree else []
+    for one in trees:
+        locate(*one)
+    return trees, "" if quiet else why, where
+
+
+def locate(tree: ast.Module, block: Block) -> None:
+    """Give the nodes of a tree the numbers of the file's lines, and its columns."""
+    for node in ast.walk(tree):
+        if line := getattr(node, "lineno", 0):
+            line = min(line, len(block.lines))
+            text = block.lines[line - 1]
+            column = node.col_offset  # type: ignore[attr-defined]
+            if not text.isascii():
+                column = len(text.encode()[:column].decode(errors="ignore"))
+            node.lineno = block.numbers[line - 1]  # type: ignore[attr-defined]
+            node.col_offset = column + block.column + 1  # type: ignore[attr-defined]
+            end = min(getattr(node, "end_lineno", line) or line, len(block.lines))
+            node.end_lineno = block.numbers[end - 1]  # type: ignore[attr-defined]
 
 
 def tree_of(lines: list[str]) -> ast.Module:
@@ -48,6 +85,23 @@ def tree_of(lines: list[str]) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse("\n".join(lines))
+
+
+def without_magic(lines: list[str]) -> list[str]:
+    """Return lines with `pass  #number#` for each that is for IPython or a shell."""
+    result = []
+    continued = False
+    for number, line in enumerate(lines):
+        if continued:
+            line_now = f"#{number}#"
+        elif magic := MAGIC.match(line):
+            line_now = f"{magic[1]}pass  #{number}#"
+        else:
+            result.append(line)
+            continue
+        continued = line.rstrip().endswith("\\")
+        result.append(line_now)
+    return result
 
 
 def dedented(lines: list[str]) -> list[str]:
@@ -62,20 +116,15 @@ def is_code(line: str) -> bool:
     return line.strip() != "" and not line.lstrip().startswith("#")
 
 
-def indent(line: str) -> int:
-    """Return how far a line is indented."""
-    return len(line) - len(line.lstrip(" "))
-
-
 def repaired(
-    lines: list[str], numbers: list[int], limit: int
+    lines: list[str], block: Block, limit: int
 ) -> tuple[ast.Module, Block] | None:
     """Mend or leave out one line after the other, until the rest parses."""
-    lines, numbers = list(lines), list(numbers)
+    lines, numbers = list(lines), list(block.numbers)
     tried: set[tuple[int, str]] = set()
     for _ in range(limit):
         try:
-            return tree_of(lines), Block(lines, numbers)
+            return tree_of(lines), replace(block, lines=lines, numbers=numbers)
         except SyntaxError as error:
             at = min(error.lineno or len(lines), len(lines)) - 1
             message = error.msg
@@ -135,7 +184,8 @@ def salvaged(line: str) -> str:
     blank = " " * indent(line)
     if header := re.match(r"\s*def (\w+)\s*\(", line):
         return f"{blank}def {header[1]}(self, *args):"
-    if call := re.search(r"([\w.]*\bTrainer)\((.*)", line):
+    call = re.search(r"([\w.]*\bTrainer)\((.*)", line)
+    if call and not re.search(r"\w: ", call[2]):  # a signature has annotations
         names = dict.fromkeys(re.findall(r"\b([a-z]\w*)\s*=(?!=)", call[2]))
-        return f"{blank}{call[1]}({', '.join(f'{name}=0' for name in names)})"
+        return f"{blank}{call[1]}({', '.join(f'{name}=...' for name in names)})"
     return ""

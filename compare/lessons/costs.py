@@ -51,13 +51,13 @@ def split_docstring(path: Path) -> tuple[str, str]:
 def parent(path: Path) -> Path | None:
     """Return the train.py that a lesson extends: that of its half, by default.
 
-    The first line of the lesson's docstring may name another, "plain_pytorch/train.py",
-    or say "No variant of train"; then there is none.
+    The lesson's docstring may name another, "plain_pytorch/train.py". If it says "No
+    variant of train", there is none.
     """
-    first_line = split_docstring(path)[0].splitlines()[0]
-    if path.stem == "train" or "No variant of train" in first_line:
+    docstring, _ = split_docstring(path)
+    if path.stem == "train" or "No variant of train" in docstring:
         return None
-    named = re.search(r"\w+/train\.py", first_line)
+    named = re.search(r"\w+/train\.py", docstring)
     return path.parents[1] / named[0] if named else path.with_name("train.py")
 
 

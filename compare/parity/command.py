@@ -26,7 +26,7 @@ from shared.runtime.command import (
     user_errors,
 )
 from shared.runtime.errors import UsageError
-from shared.runtime.run_dir import new_run_dir, run_dirs
+from shared.runtime.run_dir import new_run_dir
 from shared.runtime.signals import exit_on_signals
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +38,10 @@ def main() -> None:
     exit_on_signals()
     with user_errors():
         lesson, arguments = split(sys.argv[1:])
-        main_of_plain = importlib.import_module(f"plain_pytorch.{lesson}").main
-        if "config" in get_type_hints(main_of_plain):
+        plain = importlib.import_module(f"plain_pytorch.{lesson}")
+        if "config" in get_type_hints(plain.main):
             program = f"python -m compare {lesson}"
-            options = config_class(main_of_plain)
+            options = config_class(plain.main)
             config = parse_config(options, program, __doc__, arguments)
             config = config.for_comparison()
             run_dir = new_run_dir(config.output_dir / lesson)
@@ -50,10 +50,12 @@ def main() -> None:
                 arguments = to_arguments(replace(config, run_dir=folder))
                 devices = config.devices if isinstance(config, RanksConfig) else 0
                 times.append(run_half(half, lesson, arguments, devices))
-        else:  # the lesson parses its command line itself
-            run_dir = Path("output", lesson)
-            runs = [run_and_find(half, lesson, arguments) for half in HALVES]
-            times, folders = [run[0] for run in runs], [run[1] for run in runs]
+        else:  # the lesson cli parses its command line itself
+            plain.parse(arguments)  # --help or a wrong key ends this process
+            run_dir = new_run_dir(Path("output", lesson))
+            arguments = [*arguments, f"--output_dir={run_dir}"]
+            folders = [run_dir / half / "version_0" for half in HALVES]
+            times = [run_half(half, lesson, arguments) for half in HALVES]
         rows = compare_results(*map(read_results, folders))
     table = [
         *(row[:-1] for row in rows),
@@ -83,21 +85,6 @@ def split(arguments: list[str]) -> tuple[str, list[str]]:
     if lesson not in lessons:
         raise UsageError(f"no lesson {lesson}: try one of {', '.join(lessons)}")
     return lesson, options
-
-
-def run_and_find(half: str, lesson: str, arguments: list[str]) -> tuple[float, Path]:
-    """Run one half of a lesson that makes its folder by itself.
-
-    Returns:
-        its wall time in seconds, and its new folder, output/<lesson>/<half>/version_N.
-    """
-    parent = Path("output", lesson, half)
-    before = run_dirs(parent)
-    seconds = run_half(half, lesson, arguments)
-    new = [folder for folder in run_dirs(parent) if folder not in before]
-    if not new:  # it was asked for --help
-        sys.exit()
-    return seconds, new[-1]
 
 
 def run_half(half: str, lesson: str, arguments: list[str], devices: int = 0) -> float:

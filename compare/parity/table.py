@@ -43,6 +43,9 @@ def compare_quantity(name: str, plain: Tensor | None, lightning: Tensor | None) 
     if plain.shape != lightning.shape:
         sizes = f"sizes {[*plain.shape]} and {[*lightning.shape]}"
         return Row(name, *shown, sizes, same=False)
+    if plain.dtype != lightning.dtype:
+        types = f"{plain.dtype} and {lightning.dtype}".replace("torch.", "")
+        return Row(name, *shown, types, same=False)
     difference = (plain.double() - lightning.double()).abs().max().item()
     return Row(name, *shown, f"{difference:.3g}", same=torch.equal(plain, lightning))
 

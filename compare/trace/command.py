@@ -1,43 +1,55 @@
 """Record a training run, so that `compare.divergence` can compare it with another.
 
-In code, or for any script, without editing it, as `coverage run` does:
+In code, or for any script, from any folder, without editing it:
 
     with trace() as run:
         my_training_loop()
 
-    python -m compare.trace --out a.trace -- my_loop.py --its-args
-    python -m compare.trace --out b.trace -- -m my_package.train --its-args
+    python path/to/compare/trace --out a.trace -- my_loop.py --its-args
+    python path/to/compare/trace --out b.trace -- -m my_package.train --its-args
 
-With several processes start the trace inside them (`torchrun --nproc-per-node 2 -m
-compare.trace --out a.trace -- my_loop.py`): each rank writes a file of its own,
-a.rank0.trace and so on. Processes that a script starts by itself are not recorded:
-neither a loader's workers nor the other ranks of a Trainer that launches them.
+With several processes start the trace inside them (`torchrun --nproc-per-node 2
+path/to/compare/trace --out a.trace -- my_loop.py`): each rank writes a file of its own,
+a.rank0.trace and so on. Ranks that a Trainer starts as scripts are recorded too. Forked
+and spawned processes are not recorded, and neither are a loader's workers.
 
 What is lost: a model that torch.compile made is seen as one layer, without the modes
 of the layers inside; after `module.compile()` its batches are not seen at all.
 
 The file: text in UTF-8, one JSON object a line, written as it happens, so that a crash
 keeps what was recorded. Numbers are as Python's json writes them (NaN and Infinity
-too). A step of a small model takes some 600 bytes, and 8 more per parameter tensor.
+too). A step of a small model takes some 1,200 bytes, and 19 more per parameter tensor.
 
-    line 1       format "training trace", version 1, python, command, rank
-    start        torch, platform, device, threads, seed, matmul, deterministic
-    optimizer    at its first step: optimizer (its number), class, settings (one per
-                 group), names and shapes of its parameters, weights (before the step)
-    model        layers, as the first training batch met them
-    step         one per optimizer step: step (from 0), optimizer, batch (one per
-                 forward), mode, precision, random, loss (one per backward),
-                 gradient, lr (one per group), weights (after the step)
+    line 1       format "training trace", version 2, python, command, rank
+    start        torch, platform, device, threads, seed, matmul, deterministic,
+                 trainer (the package whose loop it is), fingerprint (xxh3, blake2b or
+                 sums: only equal ones can be compared)
+    optimizer    before its first step, and again when its parameters change: number,
+                 again (the number it had), class, settings and sizes (one per group),
+                 names, shapes and tied names of its parameters, weights
+    buffers      names and shapes, when they change
+    model        layers, as the first training batch met them: (...) has no parameters
+    step         one per optimizer step: optimizer; batch, mode, precision, output, one
+                 per forward; random; functions (losses of torch.nn.functional); loss
+                 (one per backward); closure (norm of the gradient after each call);
+                 gradient; lr (one per group); state (parameters with a state, and its
+                 age); weights and buffers after the step
     evaluation   one per batch: after (steps done), batch, mode, precision, random,
-                 output (of the last layer with parameters)
+                 output
+    unseen       what: something that happened and could not be recorded
     end          steps, evaluations, error (None or the exception's name)
 
-    batch        hash, bag (the same for the same rows in any order), shape, mean:
-                 lists with one entry for each tensor
-    gradient, weights, output
+    batch        lists with one entry per tensor: hash (None: not seen), bag (the same
+                 for the same rows in any order), shape, dtype, mean, norm, head (the
+                 first values), made (None, or how many steps ago a model made it, and
+                 whether it was the same model)
+    gradient, weights, buffers
                  hash (over all tensors), parts (24 bits of each tensor's own hash, in
-                 base64, four letters each), norm
-    random       the states of the global generators, before the forward
+                 base64, four letters each; AAAA: there is no tensor), norms (of each
+                 tensor, float32 in base64), norm
+    output       the same for the last layer with parameters, and its class
+    random       the states of the global generators before the forward; Python's and
+                 NumPy's with their position, which is 624 before the first number
 """
 
 from __future__ import annotations
@@ -49,6 +61,7 @@ import os
 import platform
 import runpy
 import signal
+import subprocess
 import sys
 import warnings
 from collections import Counter
@@ -56,10 +69,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from compare.trace.recorder import Recorder
-from compare.trace.run import FORMAT, VERSION, Run
-from compare.trace.snapshot import Record
+from .recorder import Recorder
+from .run import FORMAT, VERSION, Run
+from .snapshot import Record
 
 
 @contextmanager
@@ -82,27 +96,30 @@ def trace_to(path: Path, command: list[str], written: Counter[str]) -> Iterator[
     """Record what is trained inside the `with` block to a file, as it happens.
 
     Counts in `written` the records by their kind. Raises OSError when the file cannot
-    be written.
+    be written. A forked child writes nothing.
     """
+    owner = os.getpid()
     with path.open("wb", buffering=0) as file:
 
         def write(record: Record) -> None:
+            if os.getpid() != owner:
+                return
             file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
             written[record["kind"]] += 1
             if "OptimizedModule" in str(record.get("layers")):
                 written["compiled"] += 1
 
         header = {"format": FORMAT, "version": VERSION, "kind": "header"}
-        rank = int(os.environ.get("RANK", 0))
         python = platform.python_version()
-        write({**header, "python": python, "command": command, "rank": rank})
+        write({**header, "python": python, "command": command, "rank": int(_rank())})
         recorder = Recorder(write)
         recorder.start()
         error: str | None = None
         try:
             yield
         except BaseException as exception:
-            error = type(exception).__name__
+            if not isinstance(exception, SystemExit) or exception.code:
+                error = type(exception).__name__
             raise
         finally:
             recorder.stop()
@@ -113,18 +130,20 @@ def trace_to(path: Path, command: list[str], written: Counter[str]) -> Iterator[
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m compare.trace",
+        prog="compare/trace",
         usage="%(prog)s --out FILE -- SCRIPT [ARGS] | -- -m MODULE [ARGS]",
         description="Run a training script and record every step of it.",
     )
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
     split = argv.index("--") if "--" in argv else len(argv)
-    path: Path = parser.parse_args(argv[:split]).out
+    out: Path = parser.parse_args(argv[:split]).out
     command = argv[split + 1 :]
+    _lead_path(command)
     if problem := _problem(command):
         parser.exit(2, f"error: {problem}\n")
-    if "RANK" in os.environ:
-        path = path.with_name(f"{path.stem}.rank{os.environ['RANK']}{path.suffix}")
+    path = out
+    if rank := _rank(""):
+        path = out.with_name(f"{out.stem}.rank{rank}{out.suffix}")
     try:
         path.touch()
     except OSError as error:
@@ -133,16 +152,29 @@ def main(argv: list[str]) -> int:
     # Ctrl-C raises KeyboardInterrupt in the script, as it does without us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     written: Counter[str] = Counter()
+    owner = os.getpid()
     try:
-        with trace_to(path, command, written):
+        with trace_to(path, command, written), _ranks_too(out.resolve()):
             _run(command)
     except (Exception, KeyboardInterrupt) as error:
         visible = error.with_traceback(_without_us(error.__traceback__))
         sys.excepthook(type(visible), visible, visible.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1  # as a shell says
     finally:
-        _say(path, written)
+        if os.getpid() == owner:
+            _say(path, written)
     return 0
+
+
+def _rank(default: str = "0") -> str:
+    return os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or default
+
+
+def _lead_path(command: list[str]) -> None:
+    """Let sys.path begin as `python` would have it begin for this command."""
+    if not sys.flags.safe_path and command:
+        module = command[0] == "-m"
+        sys.path[0] = str(Path.cwd() if module else Path(command[0]).resolve().parent)
 
 
 def _problem(command: list[str]) -> str | None:
@@ -160,14 +192,31 @@ def _problem(command: list[str]) -> str | None:
 
 def _run(command: list[str]) -> None:
     """Run a script or a module as `python` would: sys.argv, sys.path, __main__."""
-    if command[0] == "-m":  # the current folder leads sys.path already
+    if command[0] == "-m":
         sys.argv = command[1:]
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = command
-        script = Path(command[0]).resolve()
-        sys.path[0] = str(script.parent)
-        runpy.run_path(str(script), run_name="__main__")
+        runpy.run_path(str(Path(command[0]).resolve()), run_name="__main__")
+
+
+@contextmanager
+def _ranks_too(out: Path) -> Iterator[None]:
+    """Record the other ranks that a Trainer starts: this script with a LOCAL_RANK."""
+    start = subprocess.Popen.__init__
+
+    def traced(self: Any, args: Any, *more: Any, **options: Any) -> None:
+        rank = (options.get("env") or {}).get("LOCAL_RANK")
+        if rank and isinstance(args, list) and args[0] == sys.executable:
+            us = [sys.executable, str(Path(__file__).parent), "--out", str(out), "--"]
+            args = us + args[1:]
+        start(self, args, *more, **options)
+
+    subprocess.Popen.__init__ = traced  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        subprocess.Popen.__init__ = start  # type: ignore[method-assign]
 
 
 def _without_us(traceback: TracebackType | None) -> TracebackType | None:
@@ -184,7 +233,3 @@ def _say(path: Path, written: Counter[str]) -> None:
     if written["compiled"]:
         lost = "a compiled model was recorded as one layer, its inside was not seen"
         print(f"trace: {lost}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,8 +5,9 @@ or the strides; any other bytes give another one, but for a chance below one in 
 billion. -0.0 is not 0.0, and one NaN is not another.
 
 `fingerprints` is for weights and gradients, where speed is everything: on the CPU it is
-xxHash, which reads as fast as memory delivers; on a GPU one sum over all tensors.
-`batch_fingerprint` is for batches and gives the same number on every device.
+xxHash, which reads as fast as memory delivers, or BLAKE2 where xxhash is not installed;
+on a GPU one sum over all tensors. `batch_fingerprint` is for batches and gives the same
+number on every device.
 
 Both sums work alike. Bytes are read as rows of 64-bit words; a row's hash is the
 wrap-around sum of its words times odd random numbers. Integers have no rounding, so
@@ -17,13 +18,23 @@ hashes are mixed, weighted by position and summed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from ctypes import c_ubyte
 from functools import lru_cache
+from typing import Any
 
 import torch
-import xxhash
 from torch import Tensor
 from torch.nn.functional import pad
+
+try:
+    import xxhash
+
+    ON_CPU = "xxh3"
+except ImportError:
+    ON_CPU = "blake2b"
+
 
 _COLUMNS = 512  # words in a row, where the length of a row is ours to choose
 _AT_ONCE = 1 << 23  # words hashed in one go on a GPU: 64 MiB of temporary memory
@@ -34,12 +45,12 @@ def fingerprints(tensors: Sequence[Tensor]) -> Tensor:
     """Return one int64 per tensor, shape (len(tensors),), on the tensors' device.
 
     All tensors must live on one device, and there must be at least one. Raises
-    TypeError for a tensor without bytes of its own: meta, quantized, nested.
+    TypeError for a tensor without bytes of its own: meta, quantized, nested, fake.
     """
     data = [_bytes(t) for t in tensors]
     if data[0].device.type != "cpu":
         return packed_sums(data)
-    digests = [xxhash.xxh3_64_intdigest(d.numpy().data) for d in data]
+    digests = [_digest(memory(d)) for d in data]
     signed = [digest - (digest >> 63 << 64) for digest in digests]
     return torch.tensor(signed, dtype=torch.int64, device="cpu")
 
@@ -70,20 +81,52 @@ def batch_fingerprint(batch: Tensor) -> Tensor:
     return torch.stack([(hashed * _positions(rows, words.device)).sum(), hashed.sum()])
 
 
+def _digest(data: Any) -> int:
+    if ON_CPU == "xxh3":
+        return xxhash.xxh3_64_intdigest(data)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def memory(data: Tensor) -> Any:
+    """Return a buffer over a contiguous tensor on the CPU; NumPy may not be there."""
+    return (
+        (c_ubyte * data.nbytes).from_address(data.data_ptr()) if data.numel() else b""
+    )
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Return a tensor without its gradient and subclass, or raise TypeError.
+
+    Refused is what has no bytes of its own: meta, fake, quantized, nested, the tensors
+    of functorch, and sparse ones that are no list of entries.
+    """
+    result = tensor.detach()
+    if hasattr(result, "to_local"):  # a DTensor: this rank's part of it
+        result = result.to_local()
+    fixed = getattr(type(result), "__torch_dispatch__", None)
+    layout = result.layout in (torch.strided, torch.sparse_coo)
+    if (
+        fixed not in (None, Tensor.__torch_dispatch__)
+        or not layout
+        or result.is_meta
+        or result.is_quantized
+        or result.is_nested
+        or torch._C._functorch.is_functorch_wrapped_tensor(result)
+    ):
+        raise TypeError(f"a tensor of type {tensor.type()} has no bytes to fingerprint")
+    return result if type(result) is Tensor else result.as_subclass(Tensor)
+
+
 def _bytes(tensor: Tensor) -> Tensor:
     """Return the tensor's bytes in logical order, as an aligned vector of uint8."""
-    plain = tensor.detach()
-    if hasattr(plain, "to_local"):  # a DTensor: this rank's part of it
-        plain = plain.to_local()
-    if plain.is_meta or plain.is_quantized or plain.is_nested:
-        raise TypeError(f"a tensor of type {tensor.type()} has no bytes to fingerprint")
-    if plain.is_sparse:
-        plain = plain.coalesce()
-        return torch.cat([_bytes(plain.indices()), _bytes(plain.values())])
-    plain = plain.resolve_conj().resolve_neg().contiguous()
-    if plain.storage_offset() * plain.element_size() % 8:
-        plain = plain.clone()  # a slice that starts in the middle of a word
-    return plain.reshape(-1).view(torch.uint8)
+    values = plain(tensor)
+    if values.is_sparse:
+        values = values.coalesce()
+        return torch.cat([_bytes(values.indices()), _bytes(values.values())])
+    values = values.resolve_conj().resolve_neg().contiguous()
+    if values.storage_offset() * values.element_size() % 8:
+        values = values.clone()  # a slice that starts in the middle of a word
+    return values.reshape(-1).view(torch.uint8)
 
 
 def _pack(data: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -2,87 +2,105 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
+from torch.utils.checkpoint import CheckpointFunction
 
-from compare.trace import snapshot
-from compare.trace.snapshot import Record
+from . import snapshot
+from .snapshot import Record
 
 
 class Forward:
     """A call of a model, or of its parts one after the other, with one batch.
 
-    The batch is what the first innermost module is given. That is the same whether a
-    loop calls a whole model or only its layers, and it is the data after everything
-    that was done to it on the way.
+    The batch is every tensor that the outermost call is given, and what later calls
+    are given that no call before has made.
     """
 
-    def __init__(self, root: nn.Module, after: int) -> None:
-        self.root = root
+    def __init__(self, root: nn.Module, after: int, training: bool) -> None:
         self.seen = {root}  # and what was called inside a module
+        self.roots = [root]
         self.after = after  # how many optimizer steps were done when it began
-        self.with_grad = torch.is_grad_enabled()
+        self.with_grad = training
         self.layers: list[str] = []
-        self.nodes: set[int] = set()  # its outputs' places in the autograd graph
+        self._outputs: list[ref[Tensor]] = []
+        self._nodes: set[int] = set()  # its outputs' places in the autograd graph
         self._random = snapshot.random_state()
-        self._precision = ""
-        self._batch: snapshot.BatchSummary | None = None
-        self._batch_key: object = None
-        self._batch_found = False
+        self._precision = snapshot.precision(next(root.parameters()))
+        self._batches: list[snapshot.BatchSummary] = []
         self._modes: dict[str, set[str]] = {}
-        self._last: Tensor | None = None
-        self._output: snapshot.TensorsSummary | None = None
+        self._last: tuple[str, Tensor] | None = None
+        self._output: tuple[str, snapshot.TensorsSummary] | None = None
 
-    def enter(self, args: tuple[Any, ...]) -> None:
-        """Take a module's inputs for the batch, until an innermost module returned."""
-        if self._batch_found or not (inputs := snapshot.tensors_in(args)):
-            return
-        # a module often hands its input on as it is: no need to read it twice
-        key = [(t.data_ptr(), t.dtype, t.numel(), _version(t)) for t in inputs]
-        if key != self._batch_key:
-            self._batch = snapshot.BatchSummary(inputs)
-            self._batch_key = key
-        self._precision = snapshot.precision(self.root)
+    def add_inputs(
+        self,
+        inputs: Sequence[Tensor],
+        made: Sequence[Any],
+        unseen: Callable[..., None],
+        known: dict[tuple[int, int], Any],
+    ) -> None:
+        """Take the tensors of a call from outside any module."""
+        if self._batches:  # what went from one part to the next is no batch
+            pairs = zip(inputs, made, strict=True)
+            own = [(t, m) for t, m in pairs if m is None and t.grad_fn is None]
+            inputs, made = [t for t, _ in own], [m for _, m in own]
+        if inputs:
+            self._batches.append(snapshot.BatchSummary(inputs, made, unseen, known))
 
-    def leave_innermost(self, module: nn.Module, output: Any, describe: bool) -> None:
+    def leave_innermost(self, module: nn.Module, output: Any) -> None:
         """Note the mode of a module that called no other, and what it made."""
-        self._batch_found = True
-        kind = type(module)
-        if isinstance(module, _Loss) or kind.__module__.startswith("torchmetrics"):
-            return  # a loss or a metric is in no mode, and not every loop has it
-        name = kind.__name__
-        self._modes.setdefault("train" if module.training else "eval", set()).add(name)
-        if describe:
-            self.layers.append(f"{name}({module.extra_repr()})")
+        mode = "train" if module.training else "eval"
+        name = type(module).__name__
+        self._modes.setdefault(mode, set()).add(name)
         if next(module.parameters(), None) is not None:
-            self._last = next(iter(snapshot.tensors_in(output)), None)
+            found = snapshot.tensors_in(output)
+            self._last = (name, found[0]) if found else None
 
     def leave(self, output: Any) -> None:
         """Note the output, as the call from outside any module returns."""
-        for tensor in snapshot.tensors_in(output):
-            if tensor.grad_fn is not None:
-                self.nodes.add(tensor.grad_fn._sequence_nr())
-        may_be_evaluation = not (self.with_grad and self.root.training)
-        if may_be_evaluation and self._last is not None:
-            self._output = snapshot.TensorsSummary([self._last])
+        found = snapshot.tensors_in(output)
+        if self._last:
+            found.append(self._last[1])
+        self._nodes |= {t.grad_fn._sequence_nr() for t in found if t.grad_fn}
+        self._outputs = [ref(t) for t in found]
+        if self._last:
+            name, tensor = self._last
+            self._output = name, snapshot.TensorsSummary([tensor])
         self._last = None
+
+    def nodes(self) -> set[int]:
+        """Return the outputs' places in the autograd graph, as far as known by now.
+
+        Checkpointing makes an output without gradients, and gives it a place later.
+        """
+        living = [t for r in self._outputs if (t := r()) is not None]
+        return self._nodes | {t.grad_fn._sequence_nr() for t in living if t.grad_fn}
 
     def record(self) -> Record:
         """Return what the records of a step and of an evaluation have in common."""
+        batches = [b.record() for b in self._batches]
+        keys = batches[0] if batches else {}
+        joined = {key: [x for b in batches for x in b[key]] for key in keys}
+        output = None
+        if self._output:
+            output = {**self._output[1].record(), "class": self._output[0]}
         return {
-            "batch": None if self._batch is None else self._batch.record(),
+            "batch": joined or None,
             "mode": self._mode(),
             "precision": self._precision,
             "random": self._random,
+            "output": output,
         }
 
     def evaluation(self) -> Record:
         """Return the record of this forward as an evaluation batch."""
-        output = None if self._output is None else self._output.record()
-        return {"after": self.after, **self.record(), "output": output}
+        return {"after": self.after, **self.record()}
 
     def _mode(self) -> str:
         """Return "train", "eval" or who is what: "eval: Dropout; train: Linear"."""
@@ -92,6 +110,31 @@ class Forward:
         return "; ".join(f"{mode}: {', '.join(sorted(who))}" for mode, who in parts)
 
 
-def _version(tensor: Tensor) -> object:
-    """Return what changes when the tensor is written to."""
-    return object() if tensor.is_inference() else tensor._version
+def describe(module: nn.Module) -> str:
+    """Return a layer as print shows it, without the addresses of objects."""
+    try:
+        text = f"{type(module).__name__}({module.extra_repr()})"
+    except Exception:  # nobody may ever have printed this model
+        text = f"{type(module).__name__}(?)"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def graph(losses: Sequence[Tensor]) -> set[int]:
+    """Return the numbers of the autograd nodes that the losses were made of."""
+    numbers: set[int] = set()
+    waiting = [loss.grad_fn for loss in losses]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node._sequence_nr() not in numbers:
+            numbers.add(node._sequence_nr())
+            waiting += [following for following, _ in node.next_functions]
+    return numbers
+
+
+def in_checkpoint() -> bool:
+    """Tell whether reentrant checkpointing has switched gradients off for now."""
+    frame = sys._getframe(1)
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if frame.f_code is CheckpointFunction.forward.__code__:
+            return not torch.is_grad_enabled()
+    return False

@@ -10,31 +10,59 @@ Nothing here knows a training loop. What happens is seen from below:
 - An optimizer's step ends the record. Gradients are read just before the update: where
   the loop runs inside `step(closure)`, as in a Trainer, when the closure returns.
 - Forwards without gradients, or that no backward used, were evaluation.
+
+Recording never breaks a script: what cannot be read is written as not seen, with one
+warning.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache, wraps
+from itertools import count
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.modules.loss import _Loss
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
-from compare.trace import snapshot
-from compare.trace.forward import Forward
-from compare.trace.snapshot import Record, TensorsSummary
+from . import snapshot
+from .forward import Forward, describe, graph, in_checkpoint
+from .losses import LossCall, Losses
+from .snapshot import Record, TensorsSummary
+
+_WAITING = 4096  # forwards, losses and functions that are kept for a step to come
+
+
+def _safe(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a hook that is silent where it must be, and whose errors are no errors."""
+
+    @wraps(hook)
+    def guarded(self: Recorder, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling() or self.not_ours():
+            return None
+        try:
+            return hook(self, *args, **kwargs)
+        except Exception as error:
+            self.unseen(f"{type(error).__name__}: {error}".splitlines()[0])
+            return None
+
+    return guarded
 
 
 class Recorder:
@@ -44,19 +72,31 @@ class Recorder:
         self.steps = 0
         self._write = write
         self._owner = (os.getpid(), threading.get_ident())
-        self._calls: list[int] = []  # the modules being called, numbered
+        self._unseen: set[str] = set()
+        self._calls: list[int] = []  # modules called, numbered; inside <= 0: left out
         self._count = 0
-        self._skipping = False  # inside a module that is no model
+        self._backwards = 0
         self._in_backward = False
         self._forward: Forward | None = None  # still going on
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
+        self._known: dict[tuple[int, int], Any] = {}  # tensors read since a backward
         self._losses: list[Tensor] = []
-        self._gradients: WeakKeyDictionary[Optimizer, TensorsSummary]
+        self._called: list[LossCall] = []  # loss functions, since the last backward
+        self._functions: list[LossCall] = []  # those that a backward used
+        self._made: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
+        self._gradients: WeakKeyDictionary[Optimizer, list[TensorsSummary]]
         self._gradients = WeakKeyDictionary()
-        self._optimizers: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        self._norms: list[float] = []
+        self._numbers = count()
+        self._optimizers: WeakKeyDictionary[Optimizer, tuple[int, list[int]]]
+        self._optimizers = WeakKeyDictionary()
+        self._settings: dict[int, list[Record]] = {}
+        self._states: dict[int, list[float]] = {}
+        self._buffers: list[str] = []
         self._described = False
         self._started = False
+        self._stand_ins = Losses(self._loss_called)
 
     def start(self) -> None:
         """Put the hooks in place: from now on everything is recorded."""
@@ -66,94 +106,190 @@ class Recorder:
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
-        self._real_backward = torch.autograd.backward
+        self._real = torch.autograd.backward, torch.autograd.grad
         torch.autograd.backward = self._backward
+        torch.autograd.grad = self._grad
+        self._stand_ins.start()
 
     def stop(self) -> None:
         """Take the hooks away and write what was still open."""
         for handle in self._handles:
             handle.remove()
-        torch.autograd.backward = self._real_backward
+        torch.autograd.backward, torch.autograd.grad = self._real
+        self._stand_ins.stop()
+        if self._owner[0] != os.getpid():
+            return
         self._end_forward()
         self._evaluated(self._undecided)
+        if self._backwards and not self.steps:
+            self.unseen(
+                f"the updates: {self._backwards} times gradients were calculated, and"
+                " no torch.optim.Optimizer took a step"
+            )
 
-    def _not_ours(self) -> bool:
-        """Tell a compiler's or a worker's call, and layers that backward runs again."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return True
-        if self._in_backward:
-            return True
-        return self._owner != (os.getpid(), threading.get_ident())
+    def unseen(self, what: str) -> None:
+        """Write once that something was not seen."""
+        if what not in self._unseen:
+            if not self._unseen:
+                print(f"trace: not seen: {what}", file=sys.stderr)
+            self._unseen.add(what)
+            self._write({"kind": "unseen", "what": what})
 
+    def not_ours(self) -> bool:
+        """Tell a tracer's or a worker's call, and layers that backward runs again."""
+        if self._in_backward or torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return True
+        if self._owner == (os.getpid(), threading.get_ident()):
+            capturing = torch.cuda.is_initialized() and (
+                torch.cuda.is_current_stream_capturing()
+            )
+            return capturing
+        if self._owner[0] == os.getpid() and not self._calls:
+            self.unseen("what another thread calculates")
+        return True
+
+    @_safe
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if self._not_ours():
+        outermost = not self._calls
+        if (self._calls and self._calls[-1] <= 0) or _is_no_model(
+            cast(Any, type(module))
+        ):
+            self._calls.append(0)
             return
-        if not self._calls:
-            self._begin_forward(module)
-        elif self._forward:
-            self._forward.seen.add(module)
         self._count += 1
         self._calls.append(self._count)
-        if self._forward and not self._skipping:
-            self._forward.enter(args)
+        if outermost:
+            self._calls[-1] = 0
+            if next(module.parameters(), None) is None:  # a transform, an activation
+                if self._forward and not self._described:
+                    self._forward.layers.append(f"({describe(module)})")
+                return
+            inputs = snapshot.inputs_of(module, args, _keywords())
+            if any(map(_is_functorchs, inputs)):
+                self.unseen("gradients that torch.func takes")
+                return
+            self._calls[-1] = self._count
+            self._begin_forward(module, inputs)
+            made = [self._who_made(t, module) for t in inputs]
+            assert self._forward
+            self._forward.add_inputs(inputs, made, self.unseen, self._known)
+        elif self._forward:
+            self._forward.seen.add(module)
+        if type(module).__name__ == "OptimizedModule":
+            self._calls[-1] *= -1  # what torch.compile calls inside is not the model's
 
+    @_safe
     def _after_module(self, module: nn.Module, _: object, output: Any) -> None:
-        if self._not_ours() or not self._calls:
+        if (
+            not self._calls
+            or not (number := abs(self._calls.pop()))
+            or not self._forward
+        ):
             return
-        number = self._calls.pop()
-        if self._forward and not self._skipping:
-            if number == self._count:  # it called no other module
-                self._forward.leave_innermost(module, output, not self._described)
-            if not self._calls:
-                self._forward.leave(output)
+        if number == self._count:  # it called no other module
+            self._forward.leave_innermost(module, output)
+            if not self._described:
+                bare = next(module.parameters(), None) is None
+                text = describe(module)
+                self._forward.layers.append(f"({text})" if bare else text)
+        if not self._calls:
+            self._forward.leave(output)
+            for tensor in snapshot.tensors_in(output):
+                if tensor.layout == torch.strided and not tensor.is_nested:
+                    reference = StorageWeakRef(tensor.untyped_storage())
+                    self._made[reference.cdata] = reference, self.steps, module
 
-    def _begin_forward(self, module: nn.Module) -> None:
-        parameter = next(module.parameters(), None)
-        self._skipping = parameter is None  # a transform of data, a loss, a metric
-        if parameter is None:
-            return
-        self._start_once(parameter.device)
+    def _who_made(self, tensor: Tensor, module: nn.Module) -> list[int] | None:
+        """Return how many steps ago a model made this, and whether it was the same."""
+        if tensor.layout != torch.strided or tensor.is_nested or not self._made:
+            return None
+        reference = StorageWeakRef(tensor.untyped_storage())
+        if found := self._made.get(reference.cdata):
+            return [self.steps - found[1], int(found[2] is module)]
+        return None
+
+    def _begin_forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
+        self._start_once(next(module.parameters()).device)
         now, with_grad = self._forward, torch.is_grad_enabled()
-        if now is None or now.with_grad != with_grad or module in now.seen:
+        if not with_grad:
+            with_grad = in_checkpoint()
+        # a part that is called again goes on with what it, or a part before, has made
+        fresh = with_grad and not any(tensor.grad_fn for tensor in inputs)
+        again = now and (module in now.seen or (module in now.roots and fresh))
+        if now is None or now.with_grad != with_grad or again:
             self._end_forward()
-            self._forward = Forward(module, self.steps)
+            self._forward = Forward(module, self.steps, with_grad)
+        else:
+            now.roots.append(module)
 
     def _end_forward(self) -> None:
         forward, self._forward = self._forward, None
         if forward and forward.with_grad:
             self._undecided.append(forward)
+            if len(self._undecided) > _WAITING:
+                self._evaluated([self._undecided.pop(0)])
         elif forward:
             self._evaluated([forward])
+            self._known = {}
 
     def _evaluated(self, forwards: Sequence[Forward]) -> None:
         for forward in forwards:
             self._write({"kind": "evaluation", **forward.evaluation()})
 
-    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if self._not_ours():
-            return self._real_backward(tensors, *args, **kwargs)
+    @_safe
+    def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
+        call = LossCall(name, arguments, result, self.unseen, self._known)
+        self._called.append(call)
+        del self._called[:-_WAITING]
+
+    @_safe
+    def _used(self, outputs: Any, losses: bool) -> bool:
+        """Note that gradients are calculated; tell whether it is ours to note."""
+        self._backwards += 1
         self._end_forward()
-        losses = snapshot.tensors_in(tensors)
-        used = self._undecided
-        if len(used) > 1:
-            nodes = _graph(losses)
-            used = [f for f in self._undecided if f.nodes & nodes]
+        found = snapshot.tensors_in(outputs)
+        used, functions = self._undecided, self._called
+        if len(used) > 1 or len(functions) > 1:
+            nodes = graph(found)
+            used = [f for f in used if not (own := f.nodes()) or own & nodes]
+            functions = [f for f in functions if f.node in nodes]
+        self._functions += functions
+        self._called = []
+        self._known = {}
         self._undecided = [f for f in self._undecided if f not in used]
         self._training += used
-        self._losses += [loss.detach().sum(dtype=torch.float64) for loss in losses]
+        if losses:
+            self._losses += [x.detach().sum(dtype=torch.float64) for x in found]
+        for kept in (self._training, self._losses, self._functions):
+            del kept[:-_WAITING]
+        return True
+
+    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
+        if not self._used(tensors, losses=True):
+            return self._real[0](tensors, *args, **kwargs)
         self._in_backward = True
         try:
-            return self._real_backward(tensors, *args, **kwargs)
+            return self._real[0](tensors, *args, **kwargs)
         finally:
             self._in_backward = False
 
+    def _grad(self, outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self._used(outputs, losses=False):
+            return self._real[1](outputs, *args, **kwargs)
+        self._in_backward = True
+        try:
+            return self._real[1](outputs, *args, **kwargs)
+        finally:
+            self._in_backward = False
+
+    @_safe
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._not_ours():
-            return None
-        self._introduce_once(optimizer)
+        number = self._introduce(optimizer)
+        self._states[number] = _state(optimizer)
         self._gradients.pop(optimizer, None)  # of a step that raised
+        self._norms = []
         positional = len(args) > 1  # args[0] is the optimizer
         closure = args[1] if positional else kwargs.get("closure")
         if closure is None:
@@ -162,62 +298,98 @@ class Recorder:
 
         def watched(*inner: Any, **named: Any) -> Any:
             result = closure(*inner, **named)
-            if optimizer not in self._gradients:  # LBFGS calls again: keep the first
-                self._read_gradients(optimizer)
+            self._read_gradients(optimizer)
             return result
 
         if positional:
             return (args[0], watched, *args[2:]), kwargs
         return args, {**kwargs, "closure": watched}
 
+    @_safe
     def _read_gradients(self, optimizer: Optimizer) -> None:
-        gradients = [p.grad for p in _parameters(optimizer)]
-        self._gradients[optimizer] = TensorsSummary(gradients)
+        summary = TensorsSummary([p.grad for p in _parameters(optimizer)])
+        self._gradients.setdefault(optimizer, []).append(summary)
+        if len(self._gradients[optimizer]) > 1:  # LBFGS calls again: keep the first
+            self._norms.append(self._gradients[optimizer].pop().norm())
 
+    @_safe
     def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         del args, kwargs
-        if optimizer not in self._gradients:
+        if not (gradients := self._gradients.pop(optimizer, None)):
             return
         self._end_forward()
         weights = TensorsSummary(_parameters(optimizer))
-        if not self._losses:  # gradients that came without a backward we could see
+        if not self._losses and not self._training:  # no backward that we could see
             self._training, self._undecided = self._undecided, []
         self._evaluated(self._undecided)
         if self._training and not self._described:
             self._described = True
             self._write({"kind": "model", "layers": self._training[0].layers})
-        self._write(
-            {
-                "kind": "step",
-                "step": self.steps,
-                "optimizer": self._optimizers[optimizer],
-                **_together([forward.record() for forward in self._training]),
-                "loss": [loss.item() for loss in self._losses],
-                "gradient": self._gradients.pop(optimizer).record(),
-                "lr": [float(group["lr"]) for group in optimizer.param_groups],
-                "weights": weights.record(),
-            }
-        )
+        number = self._optimizers[optimizer][0]
+        gradient = gradients[0].record()
+        step: Record = {
+            "kind": "step",
+            "step": self.steps,
+            "optimizer": number,
+            **_together([f.record() for f in self._training], bool(self._norms)),
+            "functions": [function.record() for function in self._functions],
+            "loss": [loss.item() for loss in self._losses],
+            "closure": [gradient["norm"], *self._norms] if self._norms else [],
+            "gradient": gradient,
+            "lr": [_number(group.get("lr")) for group in optimizer.param_groups],
+            "state": self._states[number],
+            "weights": weights.record(),
+        }
+        now = snapshot.settings(optimizer)
+        if now != self._settings[number]:
+            step["settings"] = self._settings[number] = now
+        self._write({**step, "buffers": self._read_buffers()})
         self.steps += 1
-        self._undecided, self._training, self._losses = [], [], []
+        self._undecided, self._training = [], []
+        self._losses, self._functions, self._called = [], [], []
+        self._made = {k: m for k, m in self._made.items() if not m[0].expired()}
 
-    def _introduce_once(self, optimizer: Optimizer) -> None:
-        if optimizer in self._optimizers:
-            return
+    def _read_buffers(self) -> Record | None:
+        """Return the buffers of the models that were trained, after the step."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for root in dict.fromkeys(r for f in self._training for r in f.roots):
+            for name, buffer in root.named_buffers():
+                found.setdefault(id(buffer), (name, buffer))
+        if not found:
+            return None
+        names, tensors = zip(*found.values(), strict=True)
+        if list(names) != self._buffers:
+            self._buffers = list(names)
+            shapes = [list(t.shape) for t in tensors]
+            self._write({"kind": "buffers", "names": names, "shapes": shapes})
+        return TensorsSummary(tensors).record()
+
+    def _introduce(self, optimizer: Optimizer) -> int:
         parameters = _parameters(optimizer)
+        known, before = self._optimizers.get(optimizer, (None, []))
+        now = [id(p) for p in parameters]
+        if known is not None and now == before:
+            return known
         self._start_once(parameters[0].device)
-        self._optimizers[optimizer] = len(self._optimizers)
+        number = next(self._numbers)
+        self._optimizers[optimizer] = number, now
+        self._settings[number] = snapshot.settings(optimizer)
+        names, tied = snapshot.parameter_names(parameters)
         self._write(
             {
                 "kind": "optimizer",
-                "optimizer": self._optimizers[optimizer],
+                "optimizer": number,
+                "again": known,
                 "class": type(optimizer).__name__,
-                "settings": snapshot.settings(optimizer),
-                "names": snapshot.parameter_names(parameters),
+                "settings": self._settings[number],
+                "sizes": [len(group["params"]) for group in optimizer.param_groups],
+                "names": names,
                 "shapes": [list(p.shape) for p in parameters],
+                "tied": tied,
                 "weights": TensorsSummary(parameters).record(),
             }
         )
+        return number
 
     def _start_once(self, device: torch.device) -> None:
         if not self._started:
@@ -225,28 +397,54 @@ class Recorder:
             self._write({"kind": "start", **snapshot.surroundings(device)})
 
 
+@cache
+def _is_no_model(kind: Any) -> bool:
+    """Tell a loss, a metric, or what calculates a weight from others."""
+    if issubclass(kind, _Loss | ParametrizationList):
+        return True
+    return any(base.__module__.startswith("torchmetrics") for base in kind.__mro__)
+
+
+def _is_functorchs(tensor: Tensor) -> bool:
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def _keywords() -> Record:
+    """Return the keyword arguments of the module's call that is going on."""
+    frame: Any = sys._getframe(1)
+    while frame := frame.f_back:
+        if frame.f_code.co_filename == nn.Module.__call__.__code__.co_filename:
+            return frame.f_locals.get("kwargs") or {}
+    return {}
+
+
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _graph(losses: Sequence[Tensor]) -> set[int]:
-    """Return the numbers of the autograd nodes that the losses were made of."""
-    numbers: set[int] = set()
-    waiting = [loss.grad_fn for loss in losses]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node._sequence_nr() not in numbers:
-            numbers.add(node._sequence_nr())
-            waiting += [following for following, _ in node.next_functions]
-    return numbers
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
-def _together(forwards: Sequence[Record]) -> Record:
-    """Put the forwards of one step into one record: each batch once, in order."""
-    batches = [f["batch"] for f in forwards if f["batch"] is not None]
-    return {
-        "batch": [b for i, b in enumerate(batches) if i == 0 or b != batches[i - 1]],
-        "mode": " / ".join(sorted({f["mode"] for f in forwards})),
-        "precision": " / ".join(sorted({f["precision"] for f in forwards})),
-        "random": forwards[0]["random"] if forwards else {},
-    }
+def _state(optimizer: Optimizer) -> list[float]:
+    """Return how many parameters have a state, and its age in steps, or -1."""
+    state = getattr(optimizer, "state", {})
+    first = next(iter(state.values()), None)
+    age = first.get("step") if isinstance(first, dict) else None
+    return [len(state), -1.0 if age is None else float(age)]
+
+
+def _together(forwards: Sequence[Record], once: bool) -> Record:
+    """Put the forwards of one step into one record.
+
+    With `once`, as for a closure that is called many times, a batch that repeats the
+    one before is left out.
+    """
+    keys = ("batch", "mode", "precision")
+    seen = [
+        f
+        for i, f in enumerate(forwards)
+        if not (once and i and all(f[k] == forwards[i - 1][k] for k in keys))
+    ]
+    together = {key: [f[key] for f in seen] for key in (*keys, "output")}
+    return {**together, "random": forwards[0]["random"] if forwards else {}}

@@ -2,72 +2,116 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 FORMAT = "training trace"
-VERSION = 1
+VERSION = 2
 NAMELESS = "parameter "  # how the name of one begins that is in no living module
 NO_TENSOR = "AAAA"  # the short fingerprint of a gradient that is None
 
 
 class UnusableTraceError(Exception):
-    """The file cannot be compared; the message says why, in one line."""
+    """The files cannot be compared; the message says why, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """The tensors that a forward was given: one entry for each."""
 
-    hash: tuple[str, ...]
+    hash: tuple[str | None, ...]  # None: it could not be read
     bag: tuple[int, ...]
     shape: tuple[tuple[int, ...], ...]
+    dtype: tuple[str, ...]
     mean: tuple[float, ...]
+    norm: tuple[float, ...]
+    head: tuple[tuple[float, ...], ...]
+    made: tuple[tuple[int, bool] | None, ...]  # steps ago by a model; by the same one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tensors:
-    """Fingerprints and norm of many tensors."""
+    """Fingerprints and norms of many tensors."""
 
     hash: str
     parts: str  # four letters for each tensor
+    packed: str  # its norm
     norm: float
+    kind: str = ""  # of an output: the class of the layer that made it
 
     def part(self, index: int) -> str:
         """Return the short fingerprint of one tensor."""
         return self.parts[4 * index : 4 * index + 4]
 
+    @cached_property
+    def norms(self) -> tuple[float, ...]:
+        """Return the norm of each tensor."""
+        data = base64.b64decode(self.packed)
+        return struct.unpack(f"<{len(data) // 4}f", data)
 
-@dataclass(frozen=True, slots=True)
-class Optimizer:
-    """An optimizer as it was just before its first step."""
 
-    name: str
-    settings: tuple[dict[str, Any], ...]
+@dataclass(frozen=True)
+class Layout:
+    """The names and shapes of the tensors in a fingerprint."""
+
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Optimizer(Layout):
+    """An optimizer as it was just before its first step with these parameters."""
+
+    name: str
+    again: int | None  # the number it had before its parameters changed
+    settings: tuple[dict[str, Any], ...]
+    groups: tuple[int, ...]  # for each parameter, the number of its group
+    tied: tuple[tuple[str, ...], ...]
     weights: Tensors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class LossCall:
+    """A loss function of torch.nn.functional: its options, arguments and result."""
+
+    name: str
+    options: dict[str, str]
+    names: tuple[str, ...]
+    arguments: Batch
+    autocast: bool
+    value: float | None
+    spread: tuple[float, ...]  # smallest, largest prediction; its sum's distance to 1
+    ignored: int | None
+
+
+@dataclass(frozen=True)
 class Step:
-    """One step of one optimizer."""
+    """One step of one optimizer; some of it once per forward, loss per backward."""
 
     optimizer: int
-    batch: tuple[Batch, ...]
-    mode: str
-    precision: str
+    batch: tuple[Batch | None, ...]
+    mode: tuple[str, ...]
+    precision: tuple[str, ...]
+    output: tuple[Tensors | None, ...]
     random: dict[str, str]
+    functions: tuple[LossCall, ...]
     loss: tuple[float, ...]
+    closure: tuple[float, ...]
     gradient: Tensors
-    lr: tuple[float, ...]
+    lr: tuple[float | None, ...]
+    state: tuple[float, ...]  # the number of parameters with a state, and its age
     weights: Tensors
+    settings: tuple[dict[str, Any], ...]
+    buffers: tuple[Layout, Tensors] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
     """One batch that was evaluated, not trained on."""
 
@@ -89,7 +133,11 @@ class Run:
     optimizers: list[Optimizer] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    crashed: str = ""
+    _buffers: Layout | None = None
+    _settings: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add a record. Raises KeyError, TypeError or ValueError for a damaged one."""
@@ -100,15 +148,49 @@ class Run:
                 self.layers = tuple(map(str, record["layers"]))
             case "optimizer":
                 self.optimizers.append(_optimizer(record))
+            case "buffers":
+                self._buffers = Layout(*_layout(record))
             case "step":
-                self.steps.append(_step(record, len(self.optimizers)))
+                self.steps.append(self._step(record))
             case "evaluation":
                 self.evaluations.append(_evaluation(record))
+            case "unseen":
+                self.unseen.append(str(record["what"]))
             case "end":
                 if record["error"]:
-                    self.remarks.append(f"{self.name} ended with {record['error']}")
+                    self.crashed = f"{self.name} ended with {record['error']}"
+                    self.remarks.append(self.crashed)
             case kind:
                 raise ValueError(f"no such kind of record: {kind}")
+
+    def _step(self, record: Mapping[str, Any]) -> Step:
+        number = int(record["optimizer"])
+        if not 0 <= number < len(self.optimizers):
+            raise ValueError("a step of an optimizer that was not introduced")
+        before = self._settings.get(number, self.optimizers[number].settings)
+        now = tuple(map(dict, record.get("settings", before)))
+        self._settings[number] = now
+        buffers = record["buffers"]
+        layout = self._buffers
+        if buffers is not None and layout is None:
+            raise ValueError("buffers that were not introduced")
+        return Step(
+            optimizer=number,
+            batch=tuple(b and _batch(b) for b in record["batch"]),
+            mode=tuple(map(str, record["mode"])),
+            precision=tuple(map(str, record["precision"])),
+            output=tuple(o and _tensors(o) for o in record["output"]),
+            random=dict(record["random"]),
+            functions=tuple(map(_loss_call, record["functions"])),
+            loss=tuple(map(float, record["loss"])),
+            closure=tuple(map(float, record["closure"])),
+            gradient=_tensors(record["gradient"]),
+            lr=tuple(None if lr is None else float(lr) for lr in record["lr"]),
+            state=tuple(map(float, record["state"])),
+            weights=_tensors(record["weights"]),
+            settings=now,
+            buffers=(layout, _tensors(buffers)) if buffers and layout else None,
+        )
 
 
 def read_trace(path: Path) -> Run:
@@ -139,7 +221,8 @@ def read_trace(path: Path) -> Run:
             ) from error
         complete = record["kind"] == "end"
     if not complete:
-        run.remarks.append(f"{path.name} stops in the middle: the run was killed")
+        run.crashed = f"{path.name} stops in the middle: the run was killed"
+        run.remarks.append(run.crashed)
     return run
 
 
@@ -157,7 +240,7 @@ def _check_header(path: Path, line: str) -> None:
     except (KeyError, TypeError, ValueError):
         name = version = None
     if name != FORMAT:
-        how = "python -m compare.trace --out FILE -- SCRIPT"
+        how = "python path/to/compare/trace --out FILE -- SCRIPT"
         what = "is not a trace" if line else "is empty"
         raise UnusableTraceError(f"{path} {what}; record one with: {how}")
     if version != VERSION:
@@ -169,40 +252,54 @@ def _check_header(path: Path, line: str) -> None:
 
 def _batch(record: Mapping[str, Any]) -> Batch:
     return Batch(
-        hash=tuple(map(str, record["hash"])),
+        hash=tuple(record["hash"]),
         bag=tuple(int(bag, 16) for bag in record["bag"]),
-        shape=tuple(tuple(map(int, shape)) for shape in record["shape"]),
+        shape=_shapes(record["shape"]),
+        dtype=tuple(map(str, record["dtype"])),
         mean=tuple(map(float, record["mean"])),
+        norm=tuple(map(float, record["norm"])),
+        head=tuple(tuple(map(float, head)) for head in record["head"]),
+        made=tuple(m and (int(m[0]), bool(m[1])) for m in record["made"]),
     )
 
 
 def _tensors(record: Mapping[str, Any]) -> Tensors:
-    return Tensors(str(record["hash"]), str(record["parts"]), float(record["norm"]))
+    whole, parts, norms = (str(record[key]) for key in ("hash", "parts", "norms"))
+    kind = str(record.get("class", ""))
+    return Tensors(whole, parts, norms, float(record["norm"]), kind)
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, shape)) for shape in shapes)
+
+
+def _layout(record: Mapping[str, Any]) -> tuple[Any, Any]:
+    return tuple(map(str, record["names"])), _shapes(record["shapes"])
 
 
 def _optimizer(record: Mapping[str, Any]) -> Optimizer:
+    sizes = enumerate(record["sizes"])
     return Optimizer(
+        *_layout(record),
         name=str(record["class"]),
+        again=record["again"],
         settings=tuple(map(dict, record["settings"])),
-        names=tuple(map(str, record["names"])),
-        shapes=tuple(tuple(map(int, shape)) for shape in record["shapes"]),
+        groups=tuple(group for group, size in sizes for _ in range(size)),
+        tied=tuple(map(tuple, record["tied"])),
         weights=_tensors(record["weights"]),
     )
 
 
-def _step(record: Mapping[str, Any], optimizers: int) -> Step:
-    if not 0 <= record["optimizer"] < optimizers:
-        raise ValueError("a step of an optimizer that was not introduced")
-    return Step(
-        optimizer=int(record["optimizer"]),
-        batch=tuple(map(_batch, record["batch"])),
-        mode=str(record["mode"]),
-        precision=str(record["precision"]),
-        random=dict(record["random"]),
-        loss=tuple(map(float, record["loss"])),
-        gradient=_tensors(record["gradient"]),
-        lr=tuple(map(float, record["lr"])),
-        weights=_tensors(record["weights"]),
+def _loss_call(record: Mapping[str, Any]) -> LossCall:
+    return LossCall(
+        name=str(record["name"]),
+        options=dict(record["options"]),
+        names=tuple(record["names"]),
+        arguments=_batch(record["arguments"]),
+        autocast=bool(record["autocast"]),
+        value=record["value"],
+        spread=tuple(map(float, record["spread"])),
+        ignored=record["ignored"],
     )
 
 
@@ -210,9 +307,9 @@ def _evaluation(record: Mapping[str, Any]) -> Evaluation:
     batch, output = record["batch"], record["output"]
     return Evaluation(
         after=int(record["after"]),
-        batch=None if batch is None else _batch(batch),
+        batch=batch and _batch(batch),
         mode=str(record["mode"]),
         precision=str(record["precision"]),
         random=dict(record["random"]),
-        output=None if output is None else _tensors(output),
+        output=output and _tensors(output),
     )

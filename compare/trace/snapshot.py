@@ -8,83 +8,166 @@ from __future__ import annotations
 
 import base64
 import gc
+import inspect
 import platform
 import random
+import struct
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compare.trace.fingerprint import batch_fingerprint, fingerprints
-from compare.trace.run import NAMELESS
+from .fingerprint import ON_CPU, batch_fingerprint, fingerprints, memory, plain
+from .run import NAMELESS
 
 Record = dict[str, Any]
+_HEAD = 3  # values of a batch that are written as they are
 
 
 class BatchSummary:
-    """A batch's tensors as they were when this was made."""
+    """A batch's tensors as they were when this was made; one it cannot read is None."""
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        made: Sequence[Any] = (),
+        unseen: Callable[[str], None] = lambda what: None,
+        known: dict[tuple[int, int], Any] | None = None,
+    ) -> None:
+        self._made = list(made) or [None] * len(tensors)
+        self._shapes = [list(t.shape) if not t.is_nested else [] for t in tensors]
+        self._dtypes = [str(t.dtype).removeprefix("torch.") for t in tensors]
+        self._read: list[tuple[Tensor, Tensor] | None] = []
         with torch.no_grad():
-            self._sums = [batch_fingerprint(t) for t in tensors]
-            self._means = [_values(t).mean() for t in tensors]
-        self._shapes = [list(t.shape) for t in tensors]
+            for tensor in tensors:
+                try:
+                    self._read.append(self._once(tensor, known))
+                except (TypeError, RuntimeError, NotImplementedError) as error:
+                    self._read.append(None)
+                    unseen(str(error).splitlines()[0])
+
+    def _once(self, tensor: Tensor, known: dict[tuple[int, int], Any] | None) -> Any:
+        """Read a tensor that goes into the model and into the loss only once."""
+        if known is None or tensor.is_inference():
+            return self._summarize(tensor)
+        key = id(tensor), tensor._version
+        if len(known) > 64:
+            known.clear()
+        if key not in known:
+            known[key] = tensor, self._summarize(tensor)  # it keeps its id while here
+        return known[key][1]
+
+    @staticmethod
+    def _summarize(tensor: Tensor) -> tuple[Tensor, Tensor]:
+        dense = plain(tensor)
+        if dense.is_sparse:
+            dense = dense.coalesce()
+            dense = torch.cat([dense.indices().t().double(), _rows(dense)], dim=1)
+        values = _values(dense).reshape(-1)
+        numbers = [values.mean()[None], torch.linalg.vector_norm(values)[None]]
+        return batch_fingerprint(dense), torch.cat([*numbers, values[:_HEAD]])
 
     def record(self) -> Record:
-        """Return hash and bag (hex), shape and mean: lists with one per tensor."""
-        pairs = [sums.tolist() for sums in self._sums]
+        """Return what the format calls a batch: lists with one entry per tensor."""
+        read = [r and (r[0].tolist(), r[1].tolist()) for r in self._read]
         return {
-            "hash": [_hex(whole) for whole, _ in pairs],
-            "bag": [_hex(bag) for _, bag in pairs],
+            "hash": [r and _hex(r[0][0]) for r in read],
+            "bag": [_hex(r[0][1]) if r else "0" for r in read],
             "shape": self._shapes,
-            "mean": [mean.item() for mean in self._means],
+            "dtype": self._dtypes,
+            "mean": [r[1][0] if r else 0.0 for r in read],
+            "norm": [r[1][1] if r else 0.0 for r in read],
+            "head": [r[1][2:] if r else [] for r in read],
+            "made": self._made,
         }
 
 
 class TensorsSummary:
-    """Weights, gradients or an output as they were when this was made."""
+    """Weights, gradients, buffers or an output as they were when this was made."""
 
     def __init__(self, tensors: Sequence[Tensor | None]) -> None:
         self._count = len(tensors)
         by_device: defaultdict[torch.device, dict[int, Tensor]] = defaultdict(dict)
         for place, tensor in enumerate(tensors):
             if tensor is not None:
-                by_device[tensor.device][place] = tensor
+                by_device[tensor.device][place] = plain(tensor)
         with torch.no_grad():
-            present = [_values(t) for t in tensors if t is not None]
-            self._norm = torch.nn.utils.get_total_norm(present)
-            self._hashes = [
-                (list(group), fingerprints(list(group.values())))
+            self._read = [
+                (
+                    list(group),
+                    fingerprints(list(group.values())),
+                    _norms(group.values()),
+                )
                 for group in by_device.values()
             ]
 
+    def norm(self) -> float:
+        """Return the norm of all tensors together."""
+        every = [norms for _, _, norms in self._read]
+        if len(every) == 1:
+            return torch.linalg.vector_norm(every[0]).item()
+        return sum(torch.linalg.vector_norm(n).item() ** 2 for n in every) ** 0.5
+
     def record(self) -> Record:
-        """Return hash (hex), parts (24 bits of each tensor's own hash) and norm."""
-        hashes = [0] * self._count  # a gradient that is None stays 0
-        for places, values in self._hashes:
-            for place, value in zip(places, values.tolist(), strict=True):
-                hashes[place] = value
+        """Return what the format calls gradient, weights, buffers or output."""
+        hashes, norms = [0] * self._count, [0.0] * self._count
+        for places, found, sizes in self._read:
+            values = zip(places, found.tolist(), sizes.tolist(), strict=True)
+            for place, value, size in values:
+                hashes[place] = value if value & 0xFFFFFF else value | 1  # 0 is None
+                norms[place] = size
         parts = b"".join((h & 0xFFFFFF).to_bytes(3, "little") for h in hashes)
         return {
             "hash": _hex(sum(hashes)),
             "parts": base64.b64encode(parts).decode(),
-            "norm": self._norm.item(),
+            "norms": base64.b64encode(struct.pack(f"<{len(norms)}f", *norms)).decode(),
+            "norm": self.norm(),
         }
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return the tensors in a value, looking into lists, tuples and dicts."""
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
+    """Return the tensors in a value: in sequences, mappings, dataclasses, objects."""
     if isinstance(value, Tensor):
         return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
+    if value is None or isinstance(value, str | bytes | int | float) or depth > 6:
         return []
-    return [tensor for part in value for tensor in tensors_in(part)]
+    parts: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        parts = [value[key] for key in sorted(value, key=str)]
+    elif isinstance(value, list | tuple):
+        parts = value
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = [getattr(value, field.name, None) for field in fields(value)]
+    elif isinstance(value, SimpleNamespace):
+        parts = vars(value).values()
+    elif callable(getattr(value, "to_dict", None)) and hasattr(value, "keys"):
+        parts = value.to_dict().values()  # as the graphs of PyTorch Geometric
+    return [tensor for part in parts for tensor in tensors_in(part, depth + 1)]
+
+
+def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Record) -> list[Tensor]:
+    """Return the tensors that a call is given, in the order of forward's parameters."""
+    while inner := next(
+        (w for name in _WRAPPED if (w := module._modules.get(name)) is not None), None
+    ):
+        module = inner
+    try:
+        if kwargs:
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            return tensors_in(list(bound.arguments.values()))
+        return tensors_in(list(args))
+    except (TypeError, ValueError):
+        return tensors_in([list(args), kwargs])
+
+
+# where DistributedDataParallel, torch.compile and Fabric keep the module they wrap
+_WRAPPED = ("_orig_mod", "_forward_module", "module")
 
 
 def surroundings(device: torch.device) -> Record:
@@ -98,26 +181,43 @@ def surroundings(device: torch.device) -> Record:
         "seed": torch.initial_seed(),
         "matmul": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "fingerprint": ON_CPU if device.type == "cpu" else "sums",
+        "trainer": _trainer(),
     }
+
+
+def _trainer() -> str:
+    """Return the package whose loop calls the model, "" where it is the user's own."""
+    frame: Any = sys._getframe()
+    while frame := frame.f_back:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in ("pytorch_lightning", "lightning", "ignite", "transformers"):
+            return package
+    return ""
 
 
 def random_state() -> Record:
-    """Fingerprint the state of each global generator, drawing from none of them."""
-    state = {
-        "torch": f"{zlib.crc32(torch.get_rng_state().numpy().data):08x}",
-        "python": f"{hash(random.getstate()[1]) & 0xFFFFFFFF:08x}",
-    }
+    """Fingerprint the state of each global generator, drawing from none of them.
+
+    Python's and NumPy's show the position in the current 624 numbers after a colon.
+    """
+    state = {"torch": _checksum(torch.get_rng_state())}
+    numbers = random.getstate()[1]
+    state["python"] = f"{hash(numbers[:-1]) & 0xFFFFFFFF:08x}:{numbers[-1]}"
     if torch.cuda.is_initialized():
-        state["cuda"] = f"{zlib.crc32(torch.cuda.get_rng_state().numpy().data):08x}"
-    if numpy := sys.modules.get("numpy"):
-        _, keys, position, *_ = numpy.random.get_state()
-        state["numpy"] = f"{zlib.crc32(keys, position):08x}"
+        state["cuda"] = _checksum(torch.cuda.get_rng_state())
+    if numpy := sys.modules.get("numpy.random"):
+        _, keys, position, *_ = numpy.get_state()
+        state["numpy"] = f"{zlib.crc32(keys):08x}:{position}"
     return state
 
 
-def precision(module: nn.Module) -> str:
+def _checksum(state: Tensor) -> str:
+    return f"{zlib.crc32(memory(state)):08x}"
+
+
+def precision(parameter: Tensor) -> str:
     """Return "float32", "float32 autocast bfloat16" or the like, as it is now."""
-    parameter = next(module.parameters())
     name = str(parameter.dtype).removeprefix("torch.")
     if torch.is_autocast_enabled(parameter.device.type):
         dtype = torch.get_autocast_dtype(parameter.device.type)
@@ -125,37 +225,63 @@ def precision(module: nn.Module) -> str:
     return name
 
 
-def parameter_names(parameters: Sequence[Tensor]) -> list[str]:
-    """Name each parameter as the outermost living module does.
+def parameter_names(parameters: Sequence[Tensor]) -> tuple[list[str], list[list[str]]]:
+    """Name each parameter as the outermost living module does; with its tied names.
 
     An optimizer does not know the names, and a training loop need not call the module
-    that does, so all living modules are asked. Slow (tenths of a second): call once.
+    that does, so all living modules are asked. Names that repeat get a number. Slow
+    (tenths of a second): call once.
     """
-    names: dict[int, str] = {}
-    for thing in gc.get_objects():
-        if issubclass(type(thing), nn.Module) and "_parameters" in vars(thing):
-            for name, parameter in nn.Module.named_parameters(thing):
-                if len(name) > len(names.get(id(parameter), "")):
-                    names[id(parameter)] = name
-    return [names.get(id(p), f"{NAMELESS}{i}") for i, p in enumerate(parameters)]
+    modules = [
+        thing
+        for thing in gc.get_objects()
+        if issubclass(type(thing), nn.Module) and "_parameters" in vars(thing)
+    ]
+    inside = {id(child) for m in modules for child in m._modules.values()}
+    wanted, names = {id(p) for p in parameters}, dict[int, list[str]]()
+    for module in modules:
+        if id(module) in inside:
+            continue
+        own = defaultdict[int, list[str]](list)
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            if id(parameter) in wanted:
+                own[id(parameter)].append(name)
+        for key, found in own.items():
+            if len(found[0]) > len(names.get(key, [""])[0]):
+                names[key] = found
+    counts: defaultdict[str, int] = defaultdict(int)
+    result = []
+    for place, parameter in enumerate(parameters):
+        name = names.get(id(parameter), [f"{NAMELESS}{place}"])[0]
+        counts[name] += 1
+        result.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
+    return result, [names[id(p)] for p in parameters if len(names.get(id(p), ())) > 1]
 
 
 def settings(optimizer: torch.optim.Optimizer) -> list[Record]:
     """Return each parameter group's options, as text where JSON has no such value."""
-    plain = (bool, int, float, str, type(None))
+    usual = (bool, int, float, str, type(None))
     return [
         {
-            key: value if isinstance(value, plain) else str(value)
+            key: value if isinstance(value, usual) else str(value)
             for key, value in group.items()
-            if key not in ("params", "param_names", "initial_lr")
+            if key not in ("params", "param_names", "initial_lr", "lr")
         }
         for group in optimizer.param_groups
     ]
 
 
-def _values(tensor: Tensor) -> Tensor:
+def _norms(tensors: Iterable[Tensor]) -> Tensor:
+    norms = torch._foreach_norm([_values(t) for t in tensors])
+    return torch.stack([norm.float() for norm in norms])
+
+
+def _rows(sparse: Tensor) -> Tensor:
+    return sparse.values().double().reshape(len(sparse.values()), -1)
+
+
+def _values(values: Tensor) -> Tensor:
     """Return the numbers of a tensor in a form that has a norm and a mean."""
-    values = tensor.detach()
     if values.is_sparse:
         values = values.coalesce().values()
     if values.is_complex():

@@ -1,8 +1,8 @@
-"""Lightning's keys for where a training stands, so that either half resumes it.
+"""Lightning's keys for the position of a training, so that either half resumes it.
 
 Without `loops`, Lightning 2.6 loads a checkpoint and silently trains from the start.
-The names and what they count are those of `Trainer.save_checkpoint`, read from its
-files; a Trainer takes what is missing as zero.
+The names and the counts are those in the files of `Trainer.save_checkpoint`; a Trainer
+takes a missing one as zero.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ LIGHTNING_VERSION = "2.6.6"
 
 @dataclass
 class Position:
-    """Where a training stands: right before a batch.
+    """The position of a training, which is always right before a batch.
 
     Attributes:
         epoch: of the next batch, counted from 0.
         batch_idx: of the next batch, counted from 0 in every epoch.
-        global_step: how many optimizer steps were taken.
+        global_step: number of optimizer steps taken.
     """
 
     epoch: int = 0
@@ -71,7 +71,7 @@ def to_loops(position: Position) -> dict[str, Any]:
 
 
 def counts(ready: int, completed: int) -> dict[str, int]:
-    """Return how often something was begun and done."""
+    """Return Lightning's counts of something that was begun and completed so often."""
     return {
         "ready": ready,
         "started": ready,
@@ -81,10 +81,10 @@ def counts(ready: int, completed: int) -> dict[str, int]:
 
 
 def from_loops(loops: dict[str, Any]) -> Position:
-    """Return where a training stands, from what `to_loops` or a Trainer has written.
+    """Return the position of a training, from what `to_loops` or a Trainer has written.
 
-    A Trainer saves after a batch or an epoch, before it has counted that as completed,
-    or, after an error, inside a batch, which then is the next one.
+    A Trainer saves after a batch or an epoch, but before it counts it as completed. Or
+    it saves inside a batch, after an error; then this batch is the next one.
 
     Raises:
         KeyError: a count is missing.

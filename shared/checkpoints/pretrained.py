@@ -1,4 +1,4 @@
-"""The trained weights that the lesson transfer starts with."""
+"""The trained weights with which the lesson transfer starts."""
 
 from shared.backbones import Classifier, flat
 from shared.checkpoints.trained import newest_best

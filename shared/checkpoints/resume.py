@@ -1,4 +1,4 @@
-"""Go on with a run: from which file, in which folder, and if it is the same run."""
+"""Go on with a run: find its file and its folder, and check that it is the same."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ CHANGES_THE_RUN = (
 """With another value of these options, the resumed run would be another run."""
 
 CHANGES_THE_LAST_BITS = ("threads", "accelerator", "world_size")
-"""With another value of these, the resumed run rounds differently from here on."""
+"""With another value of these, the rest of the run rounds differently."""
 
 NEEDED = (
     "loops",
@@ -121,22 +121,20 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> Path | None:
 def read_same_run(
     path: Path, config: TrainConfig, data: MNISTData, model: Any
 ) -> dict[str, Any]:
-    """Return a checkpoint, after checking that it is of this very run.
+    """Return a checkpoint, after a check that it is of this very run.
 
-    Neither torch nor Lightning does: they go on with whatever they are given.
+    Neither torch nor Lightning checks: they go on with whatever they are given.
 
     Args:
         path: a checkpoint of the lesson resume, of either half.
         config: the options.
-        data: the images, which are set up to fit.
+        data: the images, after `setup("fit")`.
         model: a lesson's Model.
 
     Raises:
         CheckpointError: see `read_resumable` and `check_same`.
     """
     checkpoint = read_resumable(path, config)
-    data.prepare_data()
-    data.setup("fit")
     check_same(checkpoint, path, data, model, model.configure_optimizers())
     return checkpoint
 
@@ -256,8 +254,8 @@ def check_same(
 ) -> None:
     """Check that this model was trained on these images, by such an optimizer.
 
-    A momentum set in code silently loses to that of
-    the file, and the state of another optimizer fails at the first step.
+    A momentum set in code silently loses to that of the file, and the state of another
+    optimizer fails at the first step.
 
     Args:
         checkpoint: what `read_resumable` has returned.

@@ -1,10 +1,9 @@
-"""A Trainer that saves all it takes to go on exactly, whatever stops it."""
+"""A callback with which a Trainer goes on exactly, whatever stops it."""
 
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from shared.checkpoints.lightning_format import (
     from_callbacks,
@@ -14,7 +13,6 @@ from shared.checkpoints.lightning_format import (
 )
 from shared.checkpoints.resume import describe
 from shared.checkpoints.rng import get_rng_states, set_rng_states
-from shared.checkpoints.whole_files import read_checkpoint, write_checkpoint
 from shared.options.resume import Config as ResumeConfig
 from shared.runtime.signals import (
     exit_if_signalled,
@@ -24,28 +22,11 @@ from shared.runtime.signals import (
 )
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, and notices a damaged one.
-
-    A Trainer's own files can be lost in a power cut, and it compares no checksums.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint."""
-        write_checkpoint(Path(path), checkpoint)
-
-    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        """Return a checkpoint."""
-        return read_checkpoint(Path(path))
-
-
 class Resumable(pl.Callback):
     """Saves between two steps, and adds to every checkpoint what a Trainer leaves out.
 
     ModelCheckpoint(every_n_train_steps=...) saves before the Trainer has logged the
-    step: a run that is killed right then lacks a point of its curve.
+    step: a run that is killed at that moment lacks a point of its curve.
 
     Args:
         config: the options.
@@ -61,29 +42,29 @@ class Resumable(pl.Callback):
         """Add the random states, and what `read_resumable` compares."""
         checkpoint |= describe(self.config, trainer.datamodule)  # type: ignore[attr-defined]
         checkpoint["rng_states"] = get_rng_states()
-        # Saved right before a step, it would count as begun, and be logged one late.
+        # A Trainer counts the next step as begun, and would log it one step late.
         checkpoint["loops"] = to_loops(from_loops(checkpoint["loops"]))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, model: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the random states, and the best epochs by their paths of today."""
+        """Load the random states, and the best epochs under their paths of today."""
         best = from_callbacks(checkpoint["callbacks"], self.path.parent)
         checkpoint["callbacks"] |= to_callbacks(best)
         set_rng_states(checkpoint["rng_states"])
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """From here on, let a signal wait until a step is done."""
+        """Let signals wait until a step is done."""
         hold_signals()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, model: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time, and end if a signal waits."""
+        """Save if it is time, and end the run if a signal waits."""
         if trainer.global_step % self.config.every_n_train_steps == 0 or signalled():
             trainer.save_checkpoint(self.path, weights_only=False)
         exit_if_signalled()
 
     def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """End now if a signal waits."""
+        """End the run if a signal waits, and let no other wait."""
         release_signals()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 
 def get_rng_states() -> dict[str, Any]:
@@ -35,16 +34,3 @@ def set_rng_states(states: dict[str, Any]) -> None:
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     random.setstate(states["python"])
-
-
-def gather_rng_states(own: dict[str, Any] | None) -> list[Any]:
-    """Return on every rank the states of all of them, for a checkpoint."""
-    states: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(states, own)
-    return states
-
-
-def of_this_rank(states: list[Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return this rank's part of what as many ranks have gathered, otherwise `own`."""
-    as_many = len(states) == dist.get_world_size()
-    return states[dist.get_rank()] if as_many else own

@@ -1,7 +1,7 @@
 """Sharded checkpoints: a folder to which every process has written its own part.
 
-Of torch.distributed.checkpoint, with Lightning's keys: `state_dict` and `optimizer_0`
-are in the parts, everything else is in META.
+The format is that of torch.distributed.checkpoint, with Lightning's keys: `state_dict`
+and `optimizer_0` are in the parts, everything else is in META.
 """
 
 import warnings
@@ -44,10 +44,10 @@ def write_sharded(folder: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def consolidate(sharded: Path, whole: Path) -> None:
-    """Make one file of every folder in `sharded`, as all lessons read it, in `whole`.
+    """Join each folder in `sharded` in a file in `whole`, as other lessons write it.
 
-    One process does so, without the others and without a model, and needs the memory
-    for all of it. Take no folder from others: torch reads it by running its code.
+    Call this on one process only. It needs no model, but memory for a whole checkpoint.
+    Take no folder from strangers: torch reads it by running its code.
 
     Raises:
         CheckpointError: a file cannot be written.

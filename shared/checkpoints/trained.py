@@ -14,9 +14,9 @@ def newest_best(output_dir: Path, option: str = "--ckpt-path") -> Path:
     """Return the `best.ckpt` of an autoencoder that was written last, by either half.
 
     Args:
-        output_dir: has the runs of all lessons, and those of `make compare`; the models
-            of the lesson transfer are classifiers, and do not count.
-        option: names a checkpoint, as the error says.
+        output_dir: the folder of all runs, also those of `make compare`. The models of
+            the lesson transfer do not count: they are classifiers.
+        option: the option that names a checkpoint, for the error.
 
     Raises:
         UserError: there is none.

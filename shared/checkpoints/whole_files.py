@@ -123,8 +123,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def repack(path: Path, content: bytes) -> io.BytesIO:
     """Return the parts of a file as a new zip archive, each equal to its checksum.
 
-    torch.load compares no checksums. And from some damaged tables of contents, which
-    have none, it reads numbers that are in no part; so it gets a new one.
+    torch.load compares no checksums. And the archive's table of contents has none: if
+    it is damaged, torch.load can read wrong numbers, so it gets a new one.
 
     Raises:
         CheckpointError: the file is truncated, or a byte has changed.
@@ -158,7 +158,7 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> No
 
 
 def check_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
-    """See that the weights of a checkpoint are those of a model of this architecture.
+    """Check that the weights of a checkpoint are those of a model of this architecture.
 
     Args:
         model: the model that is to have them.

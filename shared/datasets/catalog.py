@@ -32,12 +32,13 @@ class Images(NamedTuple):
 
 
 def prepare(dataset: str, data_dir: Path) -> None:
-    """Download what is missing or damaged; one process of a run does this.
+    """Download what is missing or damaged. Call it in one process of a run.
 
-    With `auto`, a data set that cannot be had is said on stderr and done without.
+    With `auto`, a failed download is not an error: a message on stderr says that the
+    run takes mnist-5k.
 
     Raises:
-        UserError: the data set cannot be had. What was on the disk is as it was.
+        UserError: the download failed. The files on the disk are unchanged.
     """
     if dataset == "mnist-5k":
         return
@@ -50,12 +51,12 @@ def prepare(dataset: str, data_dir: Path) -> None:
 
 
 def resolve_auto(data_dir: Path) -> str:
-    """Return the data set that `auto` stands for; every process finds the same."""
+    """Return the data set that `auto` stands for, the same in every process."""
     return "mnist-5k" if find_problems("mnist", data_dir) else "mnist"
 
 
 def load(name: str, data_dir: Path, train: bool) -> Images:
-    """Return the images to learn from, or those to test on.
+    """Return the images to train on, or those to test on.
 
     60,000 or 10,000 of `mnist` and `fashion-mnist`, 50,000 or 10,000 of `cifar10`,
     4,500 or 500 of `mnist-5k`.
@@ -83,13 +84,13 @@ def load(name: str, data_dir: Path, train: bool) -> Images:
 
 
 def load_cifar10(data_dir: Path, train: bool) -> Images:
-    """Return the images of CIFAR-10 to learn from, or those to test on.
+    """Return the images of CIFAR-10 to train on, or those to test on.
 
     Raises:
         UserError: a file is missing or damaged.
     """
     kind = "data_batch" if train else "test_batch"
-    # Unpickling can run what code a file holds: these have been checked by digest.
+    # Unpickling can run code that is in the file: read_checked lets none pass.
     batches = [
         pickle.loads(read_checked(data_dir / file, digest), encoding="latin1")
         for file, digest in DIGESTS["cifar10"].items()

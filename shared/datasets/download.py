@@ -100,8 +100,8 @@ def fetch(name: str, data_dir: Path) -> None:
                         put(Path(new) / path.relative_to(data_dir), path)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         problem = next(iter(problems.values()))
-        tries = str(error).splitlines() or [type(error).__name__]  # torchvision's
-        reason = tries[-1].strip("<>")
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = lines[-1].strip("<>")
         message = f"{problem}, and {name} cannot be downloaded: {reason}"
         raise UserError(message) from error
 
@@ -145,5 +145,5 @@ def put(new: Path, target: Path) -> None:
     if target.exists():
         aside = target.with_name(f"{target.name}.{time.time_ns()}.bad")
         target.rename(aside)
-        print(f"{target} was bad: it is now {aside.name}, and a new one is there")
+        print(f"{target} was damaged: it is now {aside.name}, beside a new download")
     new.rename(target)

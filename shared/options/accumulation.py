@@ -11,7 +11,7 @@ class Config(train.Config):
     """The options of a training that takes one step for several batches."""
 
     accumulate_grad_batches: int = 4
-    """Batches whose gradients are added up before each step."""
+    """Take a step after this many batches, whose gradients are added up."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,13 +10,14 @@ from shared.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training that validates and saves an average of its weights."""
+    """The options of a training that validates and saves an average of its weights."""
 
     weight_averaging: Literal["ema", "mean"] = "ema"
-    """ema is the exponential moving average over all steps, mean the plain mean of the
-    weights at the end of every epoch."""
+    """The average to validate and save.
+    - ema: the exponential moving average over all steps
+    - mean: the plain mean of the weights at the end of every epoch"""
     decay: float = 0.99
-    """Share of the exponential moving average that stays in every step."""
+    """Share of the old average in the new one, at every step; for ema only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,10 +8,10 @@ from shared.options.checks import check_range
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training that draws pictures on the way."""
+    """The options of a training that draws pictures."""
 
     every_n_epochs: int = 1
-    """Epochs from one picture of reconstructions to the next."""
+    """Draw a picture after this many epochs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

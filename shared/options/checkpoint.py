@@ -12,11 +12,11 @@ class Config(train.Config):
     """The options of a training that saves, and goes on from what was saved."""
 
     ckpt_path: Path | None = None
-    """Checkpoint to go on from, of either half, saved at an epoch's end."""
+    """Checkpoint of either half to go on from, saved at an epoch's end."""
     save_top_k: int = 1
     """Keep this many of the best epochs; 0 keeps none, -1 all of them."""
     save_last: bool = True
-    """Whether to save the last epoch; with --save-top-k 0 as well, nothing is saved."""
+    """Save the last epoch, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

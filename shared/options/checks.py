@@ -6,7 +6,7 @@ from shared.runtime.errors import UsageError
 
 
 def option_name(field_name: str) -> str:
-    """Return the command line's name of a configuration's field."""
+    """Return the command-line option of a configuration's field."""
     return "--" + field_name.replace("_", "-")
 
 
@@ -16,7 +16,7 @@ def check_range(
     at_least: float,
     at_most: float = 2**31 - 1,
 ) -> None:
-    """Check that numbers are within a range; None, which means "not given", is.
+    """Check that numbers are within a range, or None, which means "not given".
 
     Args:
         config: a configuration.

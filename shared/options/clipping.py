@@ -13,9 +13,9 @@ class Config(train.Config):
     """The options of a training with a limit for the gradient."""
 
     gradient_clip_val: float = 0.1
-    """Limit of the gradient; what is above is reduced to it before the step."""
+    """Limit of the gradient; a larger one is reduced to it."""
     gradient_clip_algorithm: Literal["norm", "value"] = "norm"
-    """What to limit: the norm of all gradients together, or each number alone."""
+    """Limit the norm of all gradients together, or the value of each number alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

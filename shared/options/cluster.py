@@ -11,7 +11,7 @@ from shared.runtime.errors import UsageError
 
 
 def default_num_nodes() -> int:
-    """Return on how many machines torchrun has started processes, otherwise 1."""
+    """Return the number of machines on which torchrun has started processes, or 1."""
     if "LOCAL_WORLD_SIZE" not in os.environ:  # a Trainer's child has WORLD_SIZE alone
         return 1
     return int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"])
@@ -19,16 +19,16 @@ def default_num_nodes() -> int:
 
 @dataclass(frozen=True)
 class Config(distributed.Config):
-    """A training on several machines, that goes on after a failure."""
+    """A training on several machines that goes on after a failure."""
 
     run_dir: Path | None = None
-    """Folder of this run, which all machines share; if it has a last.ckpt, the run goes
-    on from there. Without it, each start is a new run."""
+    """Folder of this run, shared by all machines; with a last.ckpt in it, the run goes
+    on from there. Without this option, each start is a new run."""
     num_nodes: int = field(default_factory=default_num_nodes)
-    """Machines; by default 1, or as many as torchrun has been told."""
+    """Number of machines; by default 1, or the --nnodes of torchrun."""
     timeout: int = 60
-    """Seconds to wait for a process that does not answer; what one process does alone,
-    such as the download, has to fit in."""
+    """Seconds to wait for a process that does not answer. One process downloads while
+    the others wait: that must not take longer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,7 +37,7 @@ class Config(distributed.Config):
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return self.devices * self.num_nodes
 
     @property

@@ -28,25 +28,26 @@ class RunConfig:
     """
 
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
-    """Images to learn; auto is mnist where it can be had, otherwise mnist-5k."""
+    """Images to train on; auto is mnist if it can be found or downloaded, otherwise
+    mnist-5k."""
     data_dir: Path = field(
         default_factory=lambda: Path(os.environ.get("DATA_DIR", "data"))
     )
-    """Folder of the images; the environment's DATA_DIR changes the default."""
+    """Folder of the images; DATA_DIR in the environment changes the default."""
     output_dir: Path = Path("output")
-    """Folder of all runs: each makes a new <lesson>/<half>/version_N in it."""
+    """Folder of all runs; each makes a new folder <lesson>/<half>/version_N in it."""
     run_dir: Path | None = None
     """Folder of this run, new or empty, instead of a new version_N."""
     batch_size: int = 64
-    """Images per step."""
+    """Number of images per step."""
     seed: int = 42
-    """Start of every random number: the weights, and the order of the images."""
+    """Seed of all random numbers: the first weights, the order of the images."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device to compute on; auto is cuda where there is a GPU, otherwise cpu."""
+    """Device to compute on; auto is cuda if there is a GPU, otherwise cpu."""
     num_workers: int = 0
-    """Extra processes that load images; with 0 the main process loads them."""
+    """Number of extra processes that load images; 0: the main process does it."""
     threads: int = 1
-    """Threads of the CPU; another number can change the last bits."""
+    """Number of CPU threads; another number can change the last bits."""
 
     def __post_init__(self) -> None:
         check_range(self, ("batch_size",), at_least=1)

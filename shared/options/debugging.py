@@ -19,13 +19,13 @@ class Config(train.Config):
     fast_dev_run: int = 0
     """Dry run: this many batches of training and of validation, and no files."""
     limit_train_batches: int | float | None = None  # type: ignore[assignment]
-    """Train on this many batches per epoch, or on this share of all: 0.1."""
+    """Train on this many batches per epoch, or on this share of all, such as 0.1."""
     limit_val_batches: int | float | None = None  # type: ignore[assignment]
-    """Validate on this many batches, or on this share of all: 0.1."""
+    """Validate on this many batches, or on this share of all, such as 0.1."""
     overfit_batches: int | float = 0
     """Train and validate on this many batches, or this share, the same each epoch."""
     detect_anomaly: bool = False
-    """Raise where a backward pass makes a nan, and print the line; slow."""
+    """Raise an error where a backward pass makes a nan, and print the line; slow."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

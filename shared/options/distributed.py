@@ -22,8 +22,8 @@ class Config(train.Config):
     devices: int = field(
         default_factory=lambda: int(os.environ.get("LOCAL_WORLD_SIZE", 2))
     )
-    """Processes on each machine, with a GPU each if they compute on GPUs; by default 2,
-    or as many as torchrun has started."""
+    """Processes on each machine, on GPUs one for each; by default 2, or as many as
+    torchrun has started."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,7 +36,7 @@ class Config(train.Config):
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return self.devices
 
     @property

@@ -8,12 +8,12 @@ from shared.options.checks import check_range
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training that can end before its last epoch."""
+    """The options of a training that can end before its last epoch."""
 
     patience: int = 3
     """Stop after this many epochs in a row without a better validation loss."""
     min_delta: float = 0.0
-    """A validation loss is better if it is lower than the best by more than this."""
+    """A loss counts as better if it is lower than the best one by more than this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

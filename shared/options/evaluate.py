@@ -20,7 +20,7 @@ class Config(RunConfig):
     limit_predict_batches: int | None = None
     """Predict this many batches instead of all."""
     image: Path | None = None
-    """Picture of your own to reconstruct: one digit, with some margin around it."""
+    """Picture of your own to reconstruct: one digit, with a margin around it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

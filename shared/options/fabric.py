@@ -11,4 +11,4 @@ class Config(distributed.Config):
     """A training by several processes, in 16 or in 32 bits."""
 
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
-    """Bits of a number: 32, or 16 in the layers and 32 in weights and optimizer."""
+    """32-true is 32 bits; bf16-mixed is 16 in the layers, 32 in the weights."""

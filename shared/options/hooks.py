@@ -11,7 +11,7 @@ class Config(train.Config):
     """The options of a training whose learning rate warms up."""
 
     warmup_steps: int = 100
-    """Steps in which the learning rate rises to its full value."""
+    """Let the learning rate rise to its full value in this many steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from shared.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """The options of a training in 16 bits."""
+    """A training in 16 bits."""
 
     precision: Literal["bf16-mixed", "16-mixed"] = "bf16-mixed"
     """Kind of 16 bits: bfloat16, or, on a GPU, float16 with a gradient scaler."""

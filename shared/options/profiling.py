@@ -8,7 +8,7 @@ from shared.options import train
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training that says what takes the time."""
+    """A training that measures its parts."""
 
     profiler: Literal["simple", "pytorch"] = "simple"
     """simple prints the seconds of each part; pytorch writes a trace for Chrome."""

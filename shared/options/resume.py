@@ -15,10 +15,9 @@ class Config(train.Config):
     """The options of a training that can be stopped at any moment."""
 
     ckpt_path: str | None = None
-    """Checkpoint to go on from, of either half; last is that of the newest run of this
-    half, and where there is none, the training begins from the start."""
+    """File of either half to go on from; last is that of this half's newest run."""
     every_n_train_steps: int = 100
-    """Save after every so many steps, not only after an epoch."""
+    """Save after this many steps, and after every epoch."""
     save_top_k: int = 1
     """Keep this many of the best epochs; 0 keeps none, -1 all of them."""
 
@@ -39,7 +38,7 @@ class Config(train.Config):
             return choose_run_dir(self.ckpt_path, parent)
         if resumed_run_dir(self.ckpt_path, parent):
             raise UsageError(
-                "--run-dir: the run of this --ckpt-path goes on in its own"
+                "--run-dir: the run of this --ckpt-path goes on in its own folder"
             )
         return super().make_run_dir(parent)
 

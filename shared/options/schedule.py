@@ -8,9 +8,11 @@ from shared.options import train
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """A training whose learning rate changes."""
+    """The options of a training whose learning rate changes."""
 
     lr_scheduler: Literal["step", "cosine", "one-cycle", "plateau"] = "step"
-    """step halves the learning rate after every epoch. cosine lets it fall to zero
-    along half a cosine. one-cycle lets it rise and then fall, a little after every
-    step. plateau halves it after an epoch whose validation loss is no better."""
+    """The schedule of the learning rate.
+    - step: halve it after every epoch
+    - cosine: let it fall to zero along half a cosine
+    - one-cycle: let it rise and then fall, a little after every step
+    - plateau: halve it after an epoch whose validation loss is no better"""

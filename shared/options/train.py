@@ -33,6 +33,6 @@ class Config(RunConfig):
             raise UsageError("--learning-rate must be above 0 and finite")
 
     def check_limits(self) -> None:
-        """Check the limits, which are shares as well in the lesson debugging."""
+        """Check the limits, which can also be shares in the lesson debugging."""
         limits = ("limit_train_batches", "limit_val_batches")
         check_range(self, limits, at_least=1)

@@ -11,7 +11,7 @@ from shared.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """The options of a classifier of ten classes, on top of a trained backbone."""
+    """A training of a classifier: ten classes, on top of a trained backbone."""
 
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist", "cifar10"] = "auto"  # type: ignore[assignment]
     """Images to classify; auto is mnist where it can be had, otherwise mnist-5k."""
@@ -20,9 +20,9 @@ class Config(train.Config):
     pretrained: bool = True
     """Start with trained weights: those of --weights, or ImageNet's for resnet18."""
     weights: Path | None = None
-    """Checkpoint of train that has the encoder; None is the newest in --output-dir."""
+    """Checkpoint with the encoder; by default the newest best.ckpt in --output-dir."""
     unfreeze_backbone_at_epoch: int = 2
-    """First epoch, counted from 0, in which the backbone learns, too."""
+    """First epoch, counted from 0, in which the backbone learns as well."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

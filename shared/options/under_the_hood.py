@@ -1,4 +1,4 @@
-"""The options of `under_the_hood`: a run so short that its hooks can be read."""
+"""The options of the lesson `under_the_hood`."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from shared.options import train
 
 @dataclass(frozen=True)
 class Config(train.Config):
-    """The options of the lesson `under_the_hood`."""
+    """A training so short that the list of its hooks can be read."""
 
     max_epochs: int = 2
-    """How many times to go through the training images."""
+    """Number of passes through the training images."""
     limit_train_batches: int | None = 2
     """Train on this many batches per epoch instead of all."""
     limit_val_batches: int | None = 2

@@ -43,7 +43,7 @@ def draw_pairs(images: Tensor, reconstructions: Tensor) -> Tensor:
 def join(batches: Any) -> tuple[Tensor, ...]:
     """Return the predictions of all batches, a tuple of tensors each, as one.
 
-    Any, since Trainer.predict does not say what it returns.
+    The type is Any because Trainer.predict does not say what it returns.
     """
     return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 

@@ -63,7 +63,7 @@ def run(main: Callable[[AnyConfig, Path], None]) -> None:
             raise
         if is_rank_0() and run_dir.exists():  # a dry run has no folder
             print(f"The run is in {run_dir}")
-            print(f"See its curves: tensorboard --logdir {config.output_dir}")
+            print("See its curves: make tensorboard")
 
 
 def config_class(main: Callable[[AnyConfig, Path], None]) -> type[AnyConfig]:

@@ -1,4 +1,4 @@
-"""The processes of a run: which one this is, and which one does not answer any more.
+"""The processes of a run: the number of this one, and those that no longer answer.
 
 A process's number is its rank. torchrun and srun put it into the environment; a Trainer
 that starts its processes by itself sets LOCAL_RANK and NODE_RANK there.
@@ -24,7 +24,7 @@ def is_rank_0() -> bool:
 
 
 def this_rank() -> str:
-    """Return who speaks in an error: `rank 1: `, or nothing for the only process."""
+    """Return the start of an error message: `rank 1: `, or "" for the only process."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         return f"rank {dist.get_rank()}: "
     rank = os.environ.get("RANK")
@@ -39,7 +39,7 @@ def check_launch(world_size: int, launcher: str) -> None:
         launcher: the command that starts them; empty if they need none.
 
     Raises:
-        UsageError: there are more or fewer; each would train for itself.
+        UsageError: there are more or fewer; each would train alone.
     """
     started = os.environ.get("WORLD_SIZE")
     if started is None and launcher:
@@ -52,17 +52,17 @@ def check_launch(world_size: int, launcher: str) -> None:
 
 
 def is_about_ranks(error: RuntimeError) -> bool:
-    """Return whether an error says that another rank does not answer any more."""
+    """Return whether an error says that another rank no longer answers."""
     # gloo raises RuntimeErrors, which only their text tells apart.
     words = "gloo", "Application timeout caused pair closure"
     return isinstance(error, dist.DistError) or any(w in str(error) for w in words)
 
 
 def explain(error: RuntimeError) -> str:
-    """Return which ranks do not answer any more, and how this one has noticed.
+    """Return which ranks no longer answer, and how this one has noticed.
 
-    Every rank that can, says so in the store in which they once met; the others hang or
-    are gone. Takes up to four seconds.
+    Every rank that still runs notes so in the store in which they met; the others hang
+    or are gone. Takes up to four seconds.
     """
     how = str(error).partition("] ")[2].partition(". ")[0] or str(error)
     if not dist.is_initialized():
@@ -86,7 +86,7 @@ def explain(error: RuntimeError) -> str:
 
 
 def of_all_ranks(value: Any) -> list[Any]:
-    """Return what every rank has given, on all of them. All ranks have to call this."""
+    """Return the values of all ranks, on each of them. All ranks have to call this."""
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values

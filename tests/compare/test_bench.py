@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from compare.bench.__main__ import BenchConfig
 from compare.bench.ladder import ways
 from compare.bench.turns import Clock, as_table, ratios, show, take_turns
 from lightning.train import Data
 from plain_pytorch.train import Model
 from shared.options.train import Config as TrainConfig
+from shared.runtime.errors import UsageError
 from tests.processes import run_forked
 
 
@@ -67,8 +70,10 @@ def test_the_command_writes_what_it_prints(tmp_path: Path) -> None:
     assert "Lightning half" in path.read_text()
 
 
-@pytest.mark.parametrize("option", [["--rounds", "1"], ["--limit-train-batches", "21"]])
-def test_too_little_to_measure_is_refused(option: list[str]) -> None:
-    status, _, stderr = run_forked("compare.bench", *option)
-    assert status == 2
-    assert option[0] in stderr
+@pytest.mark.parametrize(
+    ("option", "least"), [("rounds", 2), ("limit_train_batches", 22)]
+)
+def test_too_little_to_measure_is_refused(option: str, least: int) -> None:
+    too_few: dict[str, Any] = {option: least - 1}
+    with pytest.raises(UsageError, match=f"must be from {least}"):
+        BenchConfig(**too_few)

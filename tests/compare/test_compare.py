@@ -146,6 +146,7 @@ def test_equal_results_are_the_same() -> None:
         ),
         (torch.tensor([1.0, 2.0, 3.0]), "sizes [2] and [3]"),
         (torch.tensor([1.0, torch.nan]), "nan"),
+        (torch.tensor([1.0, 2.0]).double(), "float32 and float64"),
         (None, "missing in one"),
     ],
 )
@@ -159,4 +160,5 @@ def test_the_last_bit_makes_a_difference(
         rows = {row.quantity: row for row in compare_results(*pair)}
         assert rows["val_loss"].same
         assert not rows["bias"].same
-        assert rows["bias"].difference in (difference, "sizes [3] and [2]")
+        swapped = "sizes [3] and [2]", "float64 and float32"
+        assert rows["bias"].difference in (difference, *swapped)

@@ -15,11 +15,21 @@ from pytorch_lightning import callbacks, cli, profilers, strategies
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from compare.legacy.finder import class_name
-from compare.legacy.rules import EFFECTS, HOOKS, RULES, Rule
-from compare.legacy.search import search
-from shared.runtime.hooks import hook_names
-from tests.compare.legacy_examples import ALL_RULES, IMPORTS, examples
+from compare.legacy.finder import BY_NAME
+from compare.legacy.names import class_name
+from compare.legacy.rules import (
+    CHANGED,
+    EFFECTS,
+    FIXES,
+    HOOKS,
+    LISTS,
+    MOVED,
+    READ_ONLY,
+    RULES,
+    Rule,
+    missing_part,
+)
+from tests.compare.legacy_examples import ALL_RULES, IMPORTS, api, examples, findings
 
 
 def of_kind(*kinds: str) -> pytest.MarkDecorator:
@@ -34,11 +44,23 @@ def test_a_rule_finds_its_own_and_no_more(kind: str, tmp_path: Path) -> None:
         assert rule.effect in EFFECTS
         old, near = examples(rule)
         file.write_text(f"{IMPORTS}{old}\n")
+        found = [f for f in findings(file) if f.code == rule.code]
+        assert [(f.effect, f.since) for f in found] == [(rule.effect, rule.since)], old
         pattern = re.sub(r"\\\{\d\\\}", ".*", re.escape(rule.found))
-        found = [f for f in search(file) if re.fullmatch(pattern, f.found)]
-        assert {(f.effect, f.since) for f in found} == {(rule.effect, rule.since)}, old
+        assert re.fullmatch(pattern, found[0].found)
         file.write_text(f"{IMPORTS}{near}\n")
-        assert search(file) == [], near
+        assert findings(file) == [], near
+
+
+def test_each_rule_has_a_code_of_its_own() -> None:
+    codes = [rule.code for rule in ALL_RULES]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch(r"PLL\d{3}", code) for code in codes)
+    for old in FIXES:
+        assert any(old in rules for rules in RULES.values()), old
+    for old, new in MOVED.items():
+        assert missing_part(old), old
+        assert not missing_part(new), new
 
 
 # Effects: what Lightning does when it gets the old.
@@ -104,7 +126,7 @@ def run(model: pl.LightningModule, *more: pl.Callback) -> pl.Trainer:
 def run_with(rule: Rule, methods: dict[str, Any], parts: str = "all") -> None:
     """Run a model or a Callback that has these methods."""
     if rule.old.startswith("Callback"):
-        base = callbacks.BaseFinetuning if "finetune" in rule.old else pl.Callback
+        base = callbacks.BaseFinetuning if "finetun" in rule.old else pl.Callback
         methods = {"freeze_before_training": lambda self, pl_module: None} | methods
         more = [type("Mine", (base,), methods)()]
         model: pl.LightningModule = Model()
@@ -166,16 +188,31 @@ def test_the_effect_of_an_attribute() -> None:
                 getattr(thing, name)()
 
 
-@of_kind("assignment")
-def test_the_effect_of_an_assignment(rule: Rule) -> None:
-    owner, name = rule.old.split(".")
-    thing = trainer() if owner == "Trainer" else Model()
-    if rule.effect == "ignored":
-        setattr(thing, name, 2)
-        assert name not in inspect.getsource(pl.loops.fit_loop)
-    else:
-        with pytest.raises(AttributeError, match="no setter"):
-            setattr(thing, name, 2)
+def test_the_effect_of_an_assignment() -> None:
+    things: dict[str, Any] = {"Trainer": trainer(), "LightningModule": Model()}
+    things["LightningDataModule"] = pl.LightningDataModule()
+    for rule in RULES["assignment"].values():
+        owner, name = rule.old.split(".")
+        if rule.effect == "ignored":
+            setattr(things[owner], name, 2)
+            assert name not in inspect.getsource(pl.loops.fit_loop)
+        else:
+            with pytest.raises(AttributeError, match="no setter"):
+                setattr(things[owner], name, 2)
+    for owner, names in READ_ONLY.items():
+        for name in names:
+            with pytest.raises(AttributeError, match="no setter"):
+                setattr(things[owner], name, 2)
+
+
+def test_old_arguments_can_be_set_in_vain() -> None:
+    made = trainer()
+    for old in [*RULES["argument"], *RULES["attribute"]]:
+        owner, _, name = old.rpartition(".")
+        if owner == "Trainer" and name not in READ_ONLY["Trainer"]:
+            setattr(made, name, 2)
+    assert made.fit_loop.max_epochs == 1
+    made.fit(Model())
 
 
 def test_hooks_that_are_ignored() -> None:
@@ -201,75 +238,136 @@ def test_hooks_of_a_data_module_that_are_ignored() -> None:
 def test_the_effect_of_a_hook(rule: Rule, recwarn: pytest.WarningsRecorder) -> None:
     name = rule.old.split(".")[1]
     if rule.effect == "raises":
-        with pytest.raises(NotImplementedError, match=name):
+        match = "" if "finetunning" in name else name
+        with pytest.raises(NotImplementedError, match=match):
             run_with(rule, {name: lambda self, *args: None})
     elif rule.effect == "warns":
         run_with(rule, {name: lambda self, *args: None})
         assert any(name in str(w.message) for w in recwarn)
 
 
-# What a hook is given before the parameter in question, as old tutorials had it.
-BEFORE = {
-    "LightningModule.training_step": "batch, batch_idx",
-    "LightningModule.backward": "loss",
-    "LightningModule.optimizer_step": "epoch, batch_idx, optimizer",
-    "LightningModule.optimizer_zero_grad": "epoch, batch_idx, optimizer",
-    "LightningModule.lr_scheduler_step": "scheduler",
-    "LightningModule.configure_gradient_clipping": "optimizer",
-    "LightningModule.on_before_optimizer_step": "optimizer",
-    "LightningModule.on_train_batch_start": "batch, batch_idx",
-    "LightningModule.on_train_batch_end": "outputs, batch, batch_idx",
-    "Callback.on_before_optimizer_step": "trainer, pl_module, optimizer",
-    "Callback.on_train_batch_start": "trainer, pl_module, batch, batch_idx",
-    "Callback.on_train_batch_end": "trainer, pl_module, outputs, batch, batch_idx",
-    "Callback.on_train_epoch_end": "trainer, pl_module",
-    "Callback.on_validation_epoch_end": "trainer, pl_module",
-    "Callback.on_predict_epoch_end": "trainer, pl_module",
-    "Callback.on_load_checkpoint": "trainer, pl_module",
-    "Callback.finetune_function": "pl_module, epoch, optimizer",
-}
-AFTER = {"optimizer_step": "optimizer_closure", "lr_scheduler_step": "metric"}
-
-
-@of_kind("parameter", "parameter_named")
+@of_kind("parameter")
 def test_the_effect_of_a_parameter(rule: Rule) -> None:
     hook, _, name = rule.old.rpartition(".")
-    default = "=None" if rule.kind == "parameter_named" else ""
     method = hook.split(".")[1]
-    after = AFTER.get(method, "")
-    given = ["self", BEFORE.get(hook, ""), name + default, after and after + default]
-    body = "self.layer(batch).sum()" if method == "training_step" else "None"
-    if method == "optimizer_step":
-        body = "optimizer.step(closure=optimizer_closure)"
-    code = f"lambda {', '.join(part for part in given if part)}: {body}"
-    methods = {method: eval(code)}
+    before, body = {
+        "training_step": ("batch, batch_idx", "self.layer(batch).sum()"),
+        "optimizer_step": ("epoch, batch_idx, optimizer", "optimizer.step(closure)"),
+        "on_load_checkpoint": ("trainer, pl_module", "None"),
+    }[method]
+    default = "" if name == "hiddens" else "=None"
+    code = f"lambda self, {before}, {name}{default}, closure{default}: {body}"
+    code = (
+        code if method == "optimizer_step" else code.replace(f", closure{default}", "")
+    )
     if rule.effect == "ignored":
-        run_with(rule, methods)
+        run_with(rule, {method: eval(code)})
         return
     with pytest.raises(Exception, match=r"argument|closure") as caught:
-        run_with(rule, methods, "all" if "predict" in hook or "test" in hook else "fit")
+        run_with(rule, {method: eval(code)}, "fit")
     assert caught.type is not AssertionError
 
 
-@of_kind("short")
-def test_the_effect_of_a_short_hook(rule: Rule, tmp_path: Path) -> None:
-    hook, _, needed = rule.old.rpartition(".")
-    method = hook.split(".")[1]
-    given = ", ".join(["self", "a", "b", "c"][: int(needed)])
-    short = eval(f"lambda {given}: a")
-    ckpt_path = None
-    if rule.old.startswith("Callback"):
-        mine = type("Mine", (pl.Callback,), {"state_dict": lambda self: {"a": 1}})
-        made = trainer(callbacks=[mine()])
-        made.fit(Model())
-        ckpt_path = tmp_path / "x.ckpt"
-        made.save_checkpoint(ckpt_path)
-        setattr(mine, method, short)
-        made, model = trainer(callbacks=[mine()]), Model()
-    else:
-        made, model = trainer(), type("Mine", (Model,), {method: short})()
-    with pytest.raises(TypeError, match="positional argument"):
-        made.fit(model, ckpt_path=ckpt_path, weights_only=True)
+def recording(kind: type, given: dict[str, tuple[int, set[str]]]) -> Any:
+    """Return a subclass whose hooks keep how many arguments they get, and names."""
+
+    def wrapped(name: str) -> Any:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            given[name] = (len(args), set(kwargs))
+            return getattr(super(made, self), name)(*args, **kwargs)
+
+        return method
+
+    owner = next(o for o in HOOKS if issubclass(kind, getattr(pl, o)))
+    steps = [name for name in HOOKS[owner] if "batch_idx?" in HOOKS[owner][name]]
+    names = set(HOOKS[owner]) - {*steps, "configure_sharded_model"}
+    made = type("Recorded", (kind,), {name: wrapped(name) for name in names})
+    return made()
+
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        return DataLoader(torch.ones(2, 2))  # type: ignore[arg-type]
+
+    val_dataloader = test_dataloader = predict_dataloader = train_dataloader
+
+    def state_dict(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+class Unfreezing(callbacks.BaseFinetuning):
+    def freeze_before_training(self, pl_module: Any) -> None:
+        pass
+
+    def finetune_function(self, *args: Any) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"a": 1}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        pass
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        pass
+
+
+def test_hooks_are_given_what_the_list_says(tmp_path: Path) -> None:
+    given: dict[str, dict[str, tuple[int, set[str]]]] = {owner: {} for owner in HOOKS}
+    for _ in range(2):  # the second time from a checkpoint
+        file = tmp_path / "a.ckpt"
+        model = recording(Model, given["LightningModule"])
+        data = recording(Data, given["LightningDataModule"])
+        callback = recording(Unfreezing, given["Callback"])
+        made = trainer(callbacks=[callback], gradient_clip_val=1.0)
+        made.fit(model, datamodule=data, ckpt_path=file if file.exists() else None)
+        made.save_checkpoint(file)
+        made.validate(model, datamodule=data, verbose=False)
+        made.test(model, datamodule=data, verbose=False)
+        made.predict(model, datamodule=data)
+    model.training_step = lambda batch, batch_idx: 1 / 0
+    made = trainer(callbacks=[callback])
+    with pytest.raises(ZeroDivisionError):
+        made.fit(model, datamodule=data)
+    for owner, hooks in given.items():
+        for name, (count, names) in hooks.items():
+            listed = [one for one in HOOKS[owner][name].split() if one[-1] != "?"]
+            assert count + len(names) == len(listed), (owner, name)
+            assert names == BY_NAME.get(name, set()), (owner, name)
+        never = set(HOOKS[owner]) - set(hooks)
+        steps = {n for n in never if n.endswith("_step")}
+        assert never - steps <= {
+            "configure_sharded_model",  # the old name of configure_model
+            "train_dataloader",  # those of the data module are asked
+            "val_dataloader",
+            "test_dataloader",
+            "predict_dataloader",
+            "on_after_batch_transfer",  # called only where a subclass overrides them
+            "on_before_batch_transfer",
+            "transfer_batch_to_device",
+            "on_predict_model_eval",
+            "on_validation_model_zero_grad",
+        }, owner
+    assert {hook.split(".")[1] for hook in CHANGED} <= {
+        name for hooks in HOOKS.values() for name in hooks
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("validation_step", "lambda self, batch, batch_idx, dataloader_idx: None"),
+        ("setup", "lambda self, mode: None"),
+        ("teardown", "lambda self: None"),
+        ("on_validation_batch_end", "lambda self, a, b, c, dataloader_idx: None"),
+        ("on_train_epoch_end", "lambda self, outputs: None"),
+        ("configure_gradient_clipping", "lambda self, optimizer, a, b: None"),
+    ],
+)
+def test_a_hook_with_other_parameters_raises(name: str, code: str) -> None:
+    rule = RULES["slip"]["hook_signature"]
+    with pytest.raises((TypeError, RuntimeError), match=r"argument"):
+        run_with(rule, {name: eval(code)}, "fit")
 
 
 def test_the_effect_of_a_name() -> None:
@@ -312,6 +410,19 @@ def test_the_slips_that_raise() -> None:
     by_hand = training_step(manual) | {"automatic_optimization": False}
     with pytest.raises(TypeError, match="not iterable"):
         trainer().fit(type("Mine", (Model,), by_hand)())
+    closure = {
+        "optimizer_step": lambda self, e, b, optimizer, closure: optimizer.step()
+    }
+    with pytest.raises(Exception, match="closure hasn't been executed"):
+        run_with(rule, closure, "fit")
+    with pytest.raises(TypeError, match="epochs"):
+        pl.Trainer(epochs=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        Model().toggle_optimizer(torch.optim.SGD(Model().parameters()), 0)  # type: ignore
+    with pytest.raises(ImportError):
+        exec("from pytorch_lightning.utilities.imports import _APEX_AVAILABLE")
+    with pytest.raises(AttributeError):
+        trainer()._lightning_optimizers  # type: ignore[attr-defined]  # noqa: B018
     methods = {"configure_optimizer": None, "training_step": Model.training_step}
     missing = type("Mine", (pl.LightningModule,), methods)
     with pytest.raises(Exception, match="No `configure_optimizers"):
@@ -357,10 +468,16 @@ def test_the_slips_that_are_ignored(recwarn: pytest.WarningsRecorder) -> None:
     assert "val_loss" not in said
 
 
-# The table and the rest of the project.
-def test_the_hooks_are_those_of_lightning() -> None:
-    for owner, names in HOOKS.items():
-        assert set(names) == hook_names(getattr(pl, owner)), owner
+# The lists.
+def test_the_lists_are_those_of_lightning() -> None:
+    now = api()
+    for name in ("signatures", "hooks", "read_only", "homes"):
+        assert LISTS[name] == now[name], (
+            f"{name}: python -m tests.compare.legacy_examples"
+        )
+    for name in ("modules", "members"):  # other machines have more
+        for key, names in now[name].items():
+            assert set(names.split()) <= set(LISTS[name][key].split()), key
 
 
 def test_names_of_classes() -> None:

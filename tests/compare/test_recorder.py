@@ -69,8 +69,8 @@ def test_a_step_holds_what_was_trained() -> None:
     assert step.loss == (loss.item(),)
     assert step.gradient.norm == norm.item()
     assert step.lr == (0.1,)
-    assert step.mode == "train"
-    assert step.precision == "float32"
+    assert step.mode == ("train",)
+    assert step.precision == ("float32",)
     assert step.batch[0].shape == ((4, 3),)
     assert step.batch[0].mean == (x.mean().item(),)
     assert run.optimizers[0].names == ("0.weight", "0.bias", "1.weight", "1.bias")

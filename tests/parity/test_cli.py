@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pytorch_lightning.cli import LightningArgumentParser
 
 import lightning.cli
 import plain_pytorch.cli
@@ -52,9 +53,9 @@ def run(half: str, *options: str) -> tuple[Ran, Path]:
 
 def values(half: str, *options: str) -> dict[str, Any]:
     """Return what a command line sets, by section."""
-    sys.argv[1:] = options
     if half == "plain_pytorch":
-        return parse()
+        return parse(list(options))
+    sys.argv[1:] = options
     found = {}
 
     def stop(cli: CLI) -> None:
@@ -137,6 +138,7 @@ def test_both_halves_have_the_defaults_of_the_other_lessons() -> None:
             "learning_rate": train.learning_rate,
         },
         "data": {"dataset": train.dataset, "batch_size": train.batch_size},
+        "output_dir": "output/cli",
         "seed_everything": train.seed,
     }
     assert values("plain_pytorch") == expected
@@ -255,7 +257,11 @@ def test_another_seed_is_another_run(half: str) -> None:
 def test_a_seed_that_misses_the_data_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(CLI, "add_arguments_to_parser", lambda cli, parser: None)
+    def link_no_seed(cli: CLI, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--output_dir", default="output/cli")
+        parser.link_arguments("output_dir", "trainer.logger.init_args.save_dir")
+
+    monkeypatch.setattr(CLI, "add_arguments_to_parser", link_no_seed)
     plain, other = (run(half, *TINY, "--seed_everything=1")[0] for half in HALVES)
     with pytest.raises(AssertionError, match="batch at step 0"):
         assert_same(plain, other)
@@ -276,10 +282,12 @@ def test_compare_hands_the_options_on() -> None:
     process = start("compare", "cli", *TINY, "--model.hidden_dim=8")
     assert process.returncode == 0, process.stderr
     assert process.stdout.endswith("same\n")
-    (run_dir,) = run_dirs(Path("output", "cli", "plain_pytorch"))
-    stored = run_dir / "config.yaml"
+    stored = Path("output", "cli", "version_0", "plain_pytorch", "version_0")
+    stored /= "config.yaml"
     assert yaml.safe_load(stored.read_text())["model"]["hidden_dim"] == 8
     again = start("compare", "cli", f"--config={stored}")
     assert again.stdout.endswith("same\n"), again.stderr
     assert start("compare", "cli", "--data.batch_size=0").returncode == 2
-    assert start("compare", "cli", "--help").stdout.count("--model.hidden_dim") == 2
+    assert (
+        start("compare", "cli", "--help").stdout.count("--model.hidden_dim") == 2
+    )  # usage, and list

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.model import AutoEncoder
@@ -19,7 +19,7 @@ from shared.options.cluster import Config as ClusterConfig
 from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import Ran, assert_resumed, assert_same
-from tests.rank_processes import finish_ranks, run_ranks, start_ranks
+from tests.rank_processes import finish_ranks, run_ranks, start_ranks, with_dropout
 
 LAST = Path("checkpoints", "last.ckpt")
 HALVES = ["plain_pytorch", "lightning"]
@@ -29,16 +29,6 @@ HALVES = ["plain_pytorch", "lightning"]
 def config(small: TrainConfig) -> ClusterConfig:
     options = vars(small) | {"batch_size": 32, "max_epochs": 3}
     return ClusterConfig(**options, devices=2, timeout=10)
-
-
-def with_dropout() -> None:
-    init = AutoEncoder.__init__
-
-    def init_with_dropout(self: AutoEncoder, *arguments: Any) -> None:
-        init(self, *arguments)
-        self.encoder.insert(2, nn.Dropout(0.2))
-
-    AutoEncoder.__init__ = init_with_dropout  # type: ignore[assignment,method-assign]
 
 
 def at_step(step: int, fault: Callable[[], Any], ranks: str) -> None:

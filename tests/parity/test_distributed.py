@@ -16,12 +16,11 @@ import lightning.distributed
 import plain_pytorch.distributed
 from shared.checkpoints.whole_files import read_checkpoint
 from shared.data import EpochSampler, ImageDataset, MNISTData
-from shared.model import AutoEncoder
 from shared.options.distributed import Config as RanksConfig
 from shared.options.train import Config as TrainConfig
 from tests.parity.halves import Ran, assert_same
 from tests.processes import ROOT, run_forked
-from tests.rank_processes import run_ranks
+from tests.rank_processes import add_layer, run_ranks, with_dropout
 
 LAST = Path("checkpoints", "last.ckpt")
 HALVES = ["plain_pytorch", "lightning"]
@@ -38,21 +37,6 @@ def run_both(config: RanksConfig, change: Any = None) -> tuple[list[Ran], list[R
         for half in HALVES
     )
     return plain, lit
-
-
-def add_layer(layer: type[nn.Module], *sizes: Any) -> None:
-    """Put one more layer into the shared model."""
-    init = AutoEncoder.__init__
-
-    def init_with_layer(self: AutoEncoder, *arguments: Any) -> None:
-        init(self, *arguments)
-        self.encoder.insert(2, layer(*sizes))
-
-    AutoEncoder.__init__ = init_with_layer  # type: ignore[assignment,method-assign]
-
-
-def with_dropout() -> None:
-    add_layer(nn.Dropout, 0.2)
 
 
 def with_batch_norm() -> None:

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 import plain_pytorch.fabric
 from shared.data import EpochSampler, ImageDataset, MNISTData
-from shared.model import AutoEncoder
 from shared.options.fabric import Config as FabricConfig
 from shared.options.train import Config as TrainConfig
 from shared.runtime.errors import UsageError
 from tests.parity.halves import assert_same, run_half
-from tests.rank_processes import run_ranks
+from tests.rank_processes import add_layer, run_ranks, with_dropout
 
 HALVES = ("plain_pytorch", "lightning")
 
@@ -56,21 +55,6 @@ def assert_same_on_all_ranks(
 )
 def test_same_on_two_processes(config: FabricConfig, precision: Any) -> None:
     assert_same_on_all_ranks(replace(config, precision=precision))
-
-
-def add_layer(layer: type[nn.Module], *sizes: Any) -> None:
-    """Put one more layer into the shared model."""
-    init = AutoEncoder.__init__
-
-    def init_with_layer(self: AutoEncoder, *arguments: Any) -> None:
-        init(self, *arguments)
-        self.encoder.insert(2, layer(*sizes))
-
-    AutoEncoder.__init__ = init_with_layer  # type: ignore[assignment,method-assign]
-
-
-def with_dropout() -> None:
-    add_layer(nn.Dropout, 0.2)
 
 
 def with_batch_norm() -> None:

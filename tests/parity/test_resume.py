@@ -354,14 +354,13 @@ def test_a_signal_waits_for_the_end_of_the_step(
 
     config = replace(config, every_n_train_steps=100, max_epochs=2)
     whole = run_half(half, "resume", config, config.output_dir / "whole")
-    monkeypatch.setattr(signals, "waiting", [])
-    monkeypatch.setattr(signals, "held_at", [])
+    monkeypatch.setattr(signals, "held", [])
     with monkeypatch.context() as patch:
         patch.setattr(AutoEncoder, "reconstruction_loss", interrupted)
         with pytest.raises(SystemExit) as ended:
             main(half, config, config.output_dir / "stopped")
     assert ended.value.code == status
-    monkeypatch.setattr(signals, "waiting", [])
+    monkeypatch.setattr(signals, "held", [])
     path = config.output_dir / "stopped" / LAST
     assert read_checkpoint(path)["global_step"] == 8
     assert_resumed(whole, resume(half, config, path), 8)

@@ -70,17 +70,19 @@ def test_diff_works_outside_a_clone_and_without_a_venv(copy: Path) -> None:
     assert not (copy / ".venv").exists()
 
 
-def test_diff_of_a_lesson_that_is_not_there(copy: Path) -> None:
-    process = make(copy, "diff", "LESSON=typo")
+@pytest.mark.parametrize("target", ["plain", "lightning", "diff", "compare"])
+def test_a_lesson_that_is_not_there(copy: Path, target: str) -> None:
+    process = make(copy, target, "LESSON=typo")
     assert process.returncode == 2
-    assert process.stderr.startswith("error: no lesson typo")
+    assert process.stderr.count("\n") == 1
+    assert "no lesson typo: README.md lists them all" in process.stderr
 
 
-def test_devices_that_are_no_number(copy: Path) -> None:
+def test_devices_that_are_not_a_number(copy: Path) -> None:
     process = make(copy, "plain", "LESSON=distributed", "DEVICES=two")
     assert process.returncode == 2
     assert process.stderr.count("\n") == 1
-    assert "DEVICES=two is no number" in process.stderr
+    assert "DEVICES=two is not a number" in process.stderr
 
 
 @pytest.mark.slow

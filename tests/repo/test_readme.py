@@ -30,8 +30,8 @@ PAGE = pytest.mark.parametrize(
     "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 )
 SHELL = (
-    "python -m venv",
-    ".venv\\Scripts\\activate",
+    "python3 -m venv",
+    "source .venv/bin/activate",
     "pip install",
     "sbatch",
     "git diff",
@@ -120,6 +120,8 @@ def test_every_command_is_known(page: Path, capsys: pytest.CaptureFixture[str]) 
         elif text.startswith(SHELL):
             for file in re.findall(r"\w+/\w+\.(?:py|sbatch)", text):
                 assert (ROOT / file).exists(), text
+        elif tool := re.match(r"python path/to/this/(compare/\w+) ", text):
+            assert (ROOT / tool[1] / "__main__.py").exists(), text
         else:
             (module,) = re.findall(r"^(?:\.venv/bin/)?python -m (\S+)", text)
             assert find_spec(module), text

@@ -150,7 +150,7 @@ def test_a_bad_file_is_set_aside_and_fetched_again(
     assert not find_problems("mnist", tmp_path)
     (aside,) = bad.parent.glob("*.bad")
     assert aside.read_bytes() == content
-    assert f"{bad} was bad" in capsys.readouterr().out
+    assert f"{bad} was damaged" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_network")

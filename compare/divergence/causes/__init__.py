@@ -1,22 +1,27 @@
-"""Why two runs differ: rules on the evidence."""
+"""Why two runs differ: a table of causes, and the signs in the evidence."""
 
-from compare.divergence.causes import data, evaluation, loss, machine, mode, update
-from compare.divergence.causes.rule import Cause, Finding
-from compare.divergence.evidence import Evidence
+from __future__ import annotations
 
-# in the order of likelihood: within a file the more specific stand first
-CAUSES = [
-    thing
-    for module in (data, mode, loss, evaluation, update, machine)
-    for thing in vars(module).values()
-    if isinstance(thing, Cause)
-]
+from ..evidence import Evidence
+from .cause import Finding
+from .table import CAUSES
 
 
 def likely(evidence: Evidence) -> list[Finding]:
-    """Return the causes that fit the evidence, the most likely first."""
-    return [
+    """Return the causes that fit the evidence, the most likely first.
+
+    What the trace proves excludes what is only likely, and that what is only possible.
+    What is rounding is no mistake: it excludes all that the trace does not prove.
+    """
+    found = [
         Finding(cause, because)
         for cause in CAUSES
-        if evidence.quantity in cause.quantities and (because := cause.rule(evidence))
+        if evidence.quantity in cause.quantities.split(", ")
+        if (because := cause.sign(evidence))
     ]
+    found.sort(key=lambda finding: -finding.cause.strength)
+    best = found[0].cause.strength if found else 0.0
+    return [finding for finding in found if finding.cause.strength == best]
+
+
+__all__ = ["CAUSES", "likely"]

@@ -1,13 +1,17 @@
-"""The size of a difference, and what becomes of it over later steps."""
+"""The size of a difference: that of the last bits or not, and what becomes of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from compare.divergence.difference import Comparison, Difference
-from compare.trace.run import Step
+from ..trace.run import Batch, Step, Tensors
+from .align import Match
+from .difference import Comparison, Difference
+
+# by how much sums of numbers of this kind may differ when they are rounded otherwise
+_ROUNDING = {"float64": 1e-13, "float32": 1e-5, "float16": 5e-4, "bfloat16": 4e-3}
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,13 @@ class Size:
     @property
     def relative(self) -> float:
         """Return the difference in parts of the larger number, nan where one is nan."""
-        if self.a == self.b:
-            return 0.0
-        return abs(self.a - self.b) / max(abs(self.a), abs(self.b))
+        return distance(self.a, self.b)
 
 
 _MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
     "loss": ("the loss", lambda step: sum(step.loss)),
     "gradient": ("the norm of the gradient", lambda step: step.gradient.norm),
-    "learning rate": ("the learning rate", lambda step: step.lr[0]),
+    "learning rate": ("the learning rate", lambda step: step.lr[0] or 0.0),
     "weights": ("the norm of the weights", lambda step: step.weights.norm),
 }
 
@@ -68,3 +70,38 @@ def trend(found: list[Size]) -> str:
     if end > 3 * start:
         return "it grows"
     return "it shrinks" if end < start / 3 else "it stays about the same"
+
+
+def distance(a: float, b: float) -> float:
+    """Return how far two numbers are apart, in parts of the larger one."""
+    return 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
+
+
+def tolerance(precisions: Sequence[str]) -> float:
+    """Return the relative size up to which a difference can be rounding."""
+    words = {word for text in precisions for word in text.split()}
+    return max((_ROUNDING[w] for w in words if w in _ROUNDING), default=1e-5)
+
+
+def tensors_apart(a: Tensors, b: Tensors, how: Match) -> float:
+    """Return the largest distance of two tensors' norms, in parts of a large one."""
+    total = max(a.norm, b.norm) or 1.0
+    apart = (
+        abs(a.norms[i] - b.norms[j]) / max(a.norms[i], b.norms[j], 0.1 * total)
+        for i, j in how.pairs
+        if a.part(i) != b.part(j)
+    )
+    return max(apart, default=0.0)
+
+
+def batches_apart(a: Batch, b: Batch) -> float:
+    """Return how far two batches are apart, by their norms and first values."""
+    apart = [0.0]
+    if a.shape != b.shape:
+        return math.inf
+    for one, other, head, heads in zip(a.norm, b.norm, a.head, b.head, strict=True):
+        apart.append(distance(one, other))
+        scale = max(map(abs, (*head, *heads)), default=1.0) or 1.0
+        pairs = zip(head, heads, strict=False)
+        apart += [abs(x - y) / scale for x, y in pairs]
+    return max(apart)
