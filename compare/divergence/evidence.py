@@ -60,15 +60,12 @@ class Evidence:
     @property
     def other_inputs(self) -> str:
         """Say that one model is given more tensors here, where it was not before."""
-        counts = [
-            [len(x.hash) for x in step.batch if x]
-            for pair in self.pairs
-            for step in pair
-        ]
-        here = counts[2 * max(self.step, 0) :][:2]
-        before = [x == y for x, y in zip(counts[::2], counts[1::2], strict=True)]
-        if self.step > 0 and here[0] != here[1] and all(before[: self.step]):
-            return f"{max(here[0])} against {max(here[1])} tensors"
+        if not self.pair:
+            return ""
+        own = [p for p in self.before if p[0].optimizer == self.pair[0].optimizer]
+        one, other = map(_inputs, self.pair)
+        if own and one != other and all(_inputs(x) == _inputs(y) for x, y in own):
+            return f"{max(one, default=0)} against {max(other, default=0)} tensors"
         return ""
 
     @property
@@ -367,6 +364,11 @@ class Evidence:
 
 # options that choose another way to calculate the same
 _SAME_FORMULA = ("foreach", "fused", "capturable", "differentiable")
+
+
+def _inputs(step: Step) -> list[int]:
+    """Return how many tensors each forward of a step was given."""
+    return [len(batch.hash) for batch in step.batch if batch]
 
 
 def _bag(step: Step) -> int:

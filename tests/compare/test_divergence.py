@@ -266,7 +266,8 @@ def test_runs_in_which_nothing_was_seen_are_not_compared() -> None:
             net(torch.ones(4, 3)).square().mean().backward()
             with torch.no_grad():
                 for parameter in net.parameters():
-                    parameter -= 0.1 * parameter.grad
+                    assert parameter.grad is not None
+                    parameter.sub_(0.1 * parameter.grad)
                 net(torch.ones(4, 3))
 
     with trace() as empty:

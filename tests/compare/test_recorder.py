@@ -71,6 +71,7 @@ def test_a_step_holds_what_was_trained() -> None:
     assert step.lr == (0.1,)
     assert step.mode == ("train",)
     assert step.precision == ("float32",)
+    assert step.batch[0] is not None
     assert step.batch[0].shape == ((4, 3),)
     assert step.batch[0].mean == (x.mean().item(),)
     assert run.optimizers[0].names == ("0.weight", "0.bias", "1.weight", "1.bias")

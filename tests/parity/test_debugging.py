@@ -116,6 +116,7 @@ def test_overfitting_repeats_the_same_batches(
     data = MNISTData(config)
     data.setup("fit")
     images, _ = data.train_set.__getitems__(range(25))  # the first ones, not shuffled
+    assert batches[0][0] is not None
     assert batches[0][0].mean[0] == pytest.approx(images.mean().item())
 
 

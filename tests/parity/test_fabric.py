@@ -43,7 +43,7 @@ def assert_same_on_all_ranks(
         assert_same(plain, lightning)
         dtype = " autocast bfloat16" if config.precision == "bf16-mixed" else ""
         precisions = {step.precision for step in plain.trace.steps}
-        assert precisions == {f"float32{dtype}"}
+        assert precisions == {(f"float32{dtype}",)}
     weights = [[step.weights for step in ran.trace.steps] for ran in ranks[0]]
     assert weights[0] == weights[-1]
     batches = [[step.batch for step in ran.trace.steps] for ran in ranks[0]]

@@ -88,7 +88,7 @@ def test_same(
     assert_same(plain, lightning)
     assert len(plain.trace.steps) == 13
     precisions = {step.precision for step in plain.trace.steps}
-    assert precisions == {f"float32 autocast {dtype}"}
+    assert precisions == {(f"float32 autocast {dtype}",)}
     norms = [step.gradient.norm for step in plain.trace.steps]
     assert (max(norms) > 0.06) == (clip is None)
     for one in checkpoints(config):

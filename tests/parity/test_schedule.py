@@ -47,7 +47,7 @@ def load(run_dir: Path, name: str) -> dict[str, Any]:
     return torch.load(run_dir / "checkpoints" / name, weights_only=True)
 
 
-def rates(run: Ran) -> list[float]:
+def rates(run: Ran) -> list[float | None]:
     """Return the learning rate of every step."""
     return [step.lr[0] for step in run.trace.steps]
 

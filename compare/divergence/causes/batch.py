@@ -41,7 +41,7 @@ def state_carried(e: Evidence) -> str | None:
     for text, same in _made(e):
         if same:
             return text
-    if e.other_inputs:
+    if e.other_inputs and e.pair and all(step.batch for step in e.pair):
         return f"the model is given {e.other_inputs}, and it were as many before"
     return None
 
