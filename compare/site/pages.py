@@ -30,6 +30,7 @@ from compare.site.text import (
     markdown,
     repository,
     slug,
+    source,
     unique,
 )
 
@@ -227,7 +228,9 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters.update(markdown=self.markdown, inline=inline)
+        self.environment.filters.update(
+            markdown=self.markdown, inline=inline, source=source
+        )
         self.environment.globals.update(
             lessons=self.lessons,
             halves=HALVES,

@@ -131,6 +131,12 @@ def inline(text: str) -> Markup:
     return Markup(re.sub(r"`(.*?)`", r"<code>\1</code>", escape(text, quote=False)))
 
 
+def source(thread: str) -> Markup:
+    """Return where a case comes from as HTML, with a link for every address."""
+    link = r'<a href="\g<0>">\1</a>'
+    return Markup(re.sub(r"https://([^\s,;]+)", link, escape(thread)))
+
+
 def first_paragraph(text: str) -> str:
     """Return the first paragraph below the title, as plain text on one line."""
     paragraph = COMMENT.sub("", text).strip().split("\n\n")[1]

@@ -16,7 +16,7 @@ from compare.site.code import highlight, rows
 from compare.site.pages import CAUSES, SYMPTOMS, difference
 from compare.site.plot import curves, ticks
 from compare.site.stale import CLINIC, LESSONS, clinic_digest, digest, is_stale
-from compare.site.text import markdown
+from compare.site.text import markdown, source
 from tests.processes import ROOT
 
 
@@ -237,6 +237,11 @@ def test_markdown_links_to_pages_and_issues() -> None:
     assert "pytorch-lightning/issues/5539" in html
     assert "pytorch/pytorch/issues/25162" in html
     assert "cog" not in html
+
+
+def test_a_source_may_be_an_address_or_text() -> None:
+    assert source("https://a.org/x") == '<a href="https://a.org/x">a.org/x</a>'
+    assert source('test_x.py: "bad loss"') == "test_x.py: &quot;bad loss&quot;"
 
 
 def test_a_mistake_is_shown_as_a_diff() -> None:
