@@ -5,6 +5,7 @@ ARGS ?=
 DEVICES ?=
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
+AXE := axe-core@4.14.1
 RUN := .venv/bin/python -m
 # With DEVICES=2 torchrun starts two processes of the plain half; a Trainer does so itself.
 TORCHRUN = torch.distributed.run --standalone --nproc-per-node $(DEVICES) -m
@@ -18,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench test test-slow lint clean FORCE
+	legacy bench site results test test-slow test-browser lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -62,11 +63,26 @@ legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 bench: .venv/.ready ## Time one step of both halves
 	@$(RUN) compare.bench $(ARGS)
 
+site: .venv/.ready ## Make the pages in output/site
+	@$(RUN) compare.site $(ARGS)
+
+results: .venv/.ready ## Run the lessons again whose results on the pages are old
+	@$(RUN) compare.site.results $(ARGS)
+	@$(RUN) compare.site.cases
+
 test: .venv/.ready ## Run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: .venv/.ready ## Run the slow tests
 	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
+
+test-browser: .venv/.ready output/axe/$(AXE) ## Test the pages in Chromium
+	@$(RUN) pytest -m browser $(ARGS)
+
+output/axe/$(AXE): # finds faults that keep people from reading a page
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent $(AXE) | xargs tar -xzf
+	@touch $@
 
 lint: .venv/.ready ## Check style and types
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy .

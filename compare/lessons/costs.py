@@ -98,26 +98,35 @@ def describe(path: Path) -> str:
     return f"{added} line{'s' * (added != 1)} in {places} place{'s' * (places != 1)}"
 
 
-def table(root: Path = ROOT) -> str:
-    """Return the costs of all lessons as a Markdown table, the shortest first.
+def by_cost(root: Path = ROOT) -> list[str]:
+    """Return the names of all lessons: train, then the shortest first."""
 
-    A lesson's idea is the title of its page, `# NAME: the idea`.
-    """
-    rows = []
-    for lesson in lessons(root):
-        plain, lightning = (root / half / f"{lesson}.py" for half in HALVES)
-        page = Path("compare", "lessons", f"{lesson}.md")
-        title = (root / page).read_text(encoding="utf-8").splitlines()[0]
-        name, idea = title.removeprefix("# ").split(": ", 1)
-        row = [
-            f"[{name}]({page.as_posix()})",
-            idea,
-            describe(plain),
-            describe(lightning),
+    def key(lesson: str) -> tuple[bool, bool, Cost, str]:
+        plain = root / "plain_pytorch" / f"{lesson}.py"
+        return lesson != "train", parent(plain) is None, cost(plain), lesson
+
+    return sorted(lessons(root), key=key)
+
+
+def idea(lesson: str, root: Path = ROOT) -> str:
+    """Return a lesson's idea, of the title of its page: `# NAME: the idea`."""
+    page = root / "compare" / "lessons" / f"{lesson}.md"
+    title = page.read_text(encoding="utf-8").splitlines()[0]
+    return title.split(": ", 1)[1]
+
+
+def table(root: Path = ROOT) -> str:
+    """Return the costs of all lessons as a Markdown table."""
+    rows = [
+        [
+            f"[{lesson}](compare/lessons/{lesson}.md)",
+            idea(lesson, root),
+            *(describe(root / half / f"{lesson}.py") for half in HALVES),
         ]
-        rows.append(((lesson != "train", parent(plain) is None, cost(plain)), row))
+        for lesson in by_cost(root)
+    ]
     headers = ["lesson", "idea", *HALVES.values()]
-    return tabulate([row for _, row in sorted(rows)], headers, tablefmt="github")
+    return tabulate(rows, headers, tablefmt="github")
 
 
 def main() -> None:

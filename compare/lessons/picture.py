@@ -5,48 +5,37 @@
 renews compare/lessons/train.svg, which the README shows.
 """
 
-import re
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import dedent
 
 from pygments import lex
 from pygments.lexers.python import PythonLexer
 from pygments.styles import get_style_by_name
 
+from compare.lessons.anchors import ANCHOR, Block, aligned
+
 ROOT = Path(__file__).parents[2]
 PICTURE = Path(__file__).with_name("train.svg")
 HALVES = ("plain_pytorch", "lightning")
-ANCHOR = re.compile(r"# [A-Z]\w*[.:]")
 LINE_HEIGHT, COLUMN_WIDTH, MARGIN = 18, 650, 16
 
 
-def sections(source: str) -> dict[str, list[str]]:
-    """Return the lines of `fit` by the anchor above them; "" is what comes first."""
-    body = source[source.index("def fit(") : source.index("\n\n\n# 3.")]
-    found: dict[str, list[str]] = {"": []}
-    for line in dedent(body).splitlines():
-        if ANCHOR.match(line.strip()):
-            found[line.strip()] = []
-        found[[*found][-1]].append(line)
+def rows_of_fit(left: str, right: str) -> list[tuple[str, str]]:
+    """Return the lines of both `fit` in pairs, with equal anchors side by side."""
+    found: list[tuple[str, str]] = []
+    inside = False
+    for one, other in aligned(left, right):
+        name = one.name if one else ""
+        inside = name == "fit" or (inside and name != "3")
+        if inside:
+            found += zip_longest(lines(one), lines(other), fillvalue="")
     return found
 
 
-def aligned(left: str, right: str) -> list[tuple[str, str]]:
-    """Return the lines of two sources in pairs, with equal anchors side by side.
-
-    Raises:
-        ValueError: the anchors of the two are not the same.
-    """
-    both = sections(left), sections(right)
-    if [*both[0]] != [*both[1]]:
-        raise ValueError(f"anchors differ: {[*both[0]]} and {[*both[1]]}")
-    return [
-        pair
-        for anchor in both[0]
-        for pair in zip_longest(both[0][anchor], both[1][anchor], fillvalue="")
-    ]
+def lines(block: Block | None) -> list[str]:
+    """Return the lines of a block without blank lines at its end."""
+    return "\n".join(block.lines if block else []).rstrip().splitlines()
 
 
 def spans(line: str) -> str:
@@ -77,7 +66,7 @@ def draw(rows: list[tuple[str, str]]) -> str:
             if not row[column].strip():
                 continue
             y = (number + 2.5) * LINE_HEIGHT
-            if ANCHOR.match(row[column].strip()):
+            if ANCHOR.match(row[column]):
                 parts.append(
                     f'<rect x="{x - 4}" y="{y - 13}" width="{COLUMN_WIDTH}"'
                     f' height="{LINE_HEIGHT}" fill="#eef4ff"/>'
@@ -92,7 +81,7 @@ def draw(rows: list[tuple[str, str]]) -> str:
 def picture() -> str:
     """Return the picture of the `train` pair as it is now."""
     sources = ((ROOT / half / "train.py").read_text() for half in HALVES)
-    return draw(aligned(*sources))
+    return draw(rows_of_fit(*sources))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The site: every lesson side by side in a browser."""
