@@ -31,7 +31,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which optimizers of the two runs do the same work.
+    """The optimizers of the two runs that do the same work.
 
     `lane_a` and `lane_b` give to each optimizer the number of the work it does; None
     means that the other run has no such optimizer.

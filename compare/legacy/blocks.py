@@ -63,7 +63,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Document:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         places: the cell and the line in it for each number of a notebook's line.

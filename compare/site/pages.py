@@ -1,4 +1,4 @@
-"""What stands on each page, of the repository's own files."""
+"""The contents of each page, taken from the repository's own files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whether a committed result still belongs to the code of its lesson."""
+"""Check that a committed result still belongs to the code of its lesson."""
 
 import hashlib
 import json

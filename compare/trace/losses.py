@@ -1,4 +1,4 @@
-"""What goes into the losses of torch.nn.functional, seen by standing in for them."""
+"""Record the inputs of the losses in torch.nn.functional, by wrapping them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> RanksConfig:
 
 
 class Trained(NamedTuple):
-    """What each half's two ranks did, and the folder of its run."""
+    """The traces of each half's two ranks, and the folder of its run."""
 
     config: RanksConfig
     ranks: dict[str, list[Ran]]

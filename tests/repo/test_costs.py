@@ -1,4 +1,4 @@
-"""What a lesson costs, counted from its diff."""
+"""The cost of a lesson, counted from its diff."""
 
 from pathlib import Path
 

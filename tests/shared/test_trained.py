@@ -1,4 +1,4 @@
-"""Which checkpoint is the newest, and which ones make a model."""
+"""The newest checkpoint is found, and unusable ones are refused."""
 
 import os
 from pathlib import Path
