@@ -45,12 +45,12 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
             " without running code; store numbers, text and tensors instead"
         )
     try:
-        write_whole(path, buffer.getbuffer())
+        write_whole(path, buffer.getvalue())
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, and rename it when it is whole.
 
     When this returns, the file is on the disk under its name, and a power cut cannot
