@@ -190,6 +190,8 @@ def clone(tmp_path: Path) -> Path:
         Image.new("L", (40, 60), 255).save(folder / name)
     (folder / "my_loop.py").write_text(LOOP)
     (folder / "my_port.py").write_text(LOOP)
+    (folder / "my_project").mkdir()
+    (folder / "my_project" / "train.py").write_text(LOOP)
     (folder / "my_tutorial.md").write_text("No code.\n")
     (folder / "my_notebook.ipynb").write_text(NOTEBOOK)
     return folder
@@ -246,14 +248,14 @@ def test_the_commands_of_a_page_work(page: Path, clone: Path) -> None:
             assert status == 0 or needs_gpu(stderr), f"{text}\n{stderr}"
             if not command.half:
                 assert stdout.endswith("same\n"), f"{text}\n{stdout}"
-        elif re.match(r"\.venv/bin/python -m|make (diff|added|legacy)", text):
-            text = text.replace(".venv/bin/python", sys.executable)
-            if text.startswith("make"):
-                process: Any = make(clone, *shlex.split(text)[1:])
-            else:
-                process = subprocess.run(
-                    shlex.split(text), cwd=clone, capture_output=True, text=True
-                )
+        elif re.match(r"make (diff|added|legacy)", text):
+            process = make(clone, *shlex.split(text)[1:])
+            assert process.returncode == 0, f"{text}\n{process.stderr}"
+        elif text.startswith((".venv/bin/python ", "python path/to/this/")):
+            arguments = shlex.split(text.replace("path/to/this/", ""))[1:]
+            process = subprocess.run(
+                [sys.executable, *arguments], cwd=clone, capture_output=True, text=True
+            )
             assert process.returncode == 0, f"{text}\n{process.stderr}"
 
 
