@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench site results test test-slow test-browser lint clean FORCE
+	legacy bench site card results test test-slow test-browser lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -66,6 +66,9 @@ bench: .venv/.ready ## Time one step of both halves
 site: .venv/.ready ## Make the pages in output/site
 	@$(RUN) compare.site $(ARGS)
 
+card: .venv/.ready ## Draw the picture of a page in README.md, with Chromium
+	@$(RUN) compare.site.card
+
 results: .venv/.ready ## Run the lessons again whose results on the pages are old
 	@$(RUN) compare.site.results $(ARGS)
 	@$(RUN) compare.site.cases
@@ -77,7 +80,7 @@ test-slow: .venv/.ready ## Run the slow tests
 	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 test-browser: .venv/.ready output/axe/$(AXE) ## Test the pages in Chromium
-	@$(RUN) pytest -m browser $(ARGS)
+	@$(RUN) pytest -rs -m browser $(ARGS)
 
 output/axe/$(AXE): # finds faults that keep people from reading a page
 	@mkdir -p $(@D)

@@ -22,7 +22,8 @@ from compare.lessons.costs import (
     parent,
 )
 from compare.site import plot
-from compare.site.code import Line, Row, is_folded, plain_lines, rows, section
+from compare.site.code import Line, is_folded, plain_lines, rows, section
+from compare.site.names import all_names
 from compare.site.stale import CLINIC, LESSONS, RESULTS
 from compare.site.text import (
     first_paragraph,
@@ -104,11 +105,6 @@ def result(lesson: str) -> dict[str, Any] | None:
     """Return what the runs of a lesson have left, None if there is nothing."""
     path = LESSONS / f"{lesson}.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def table(name: str) -> dict[str, Any]:
-    """Return one of the tables beside this file."""
-    return tomllib.loads((HERE / f"{name}.toml").read_text("utf-8"))
 
 
 def all_lessons() -> list[Lesson]:
@@ -205,13 +201,6 @@ def speed() -> list[tuple[str, float]]:
     ]
 
 
-def devices() -> tuple[str, list[tuple[str, float]]]:
-    """Return the measured part of the lesson distributed, and its times of a step."""
-    measured = page("distributed").partition("## Measured\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^\| (\dx\d+) \| ([a-zA-Z ]+) \| ([\d.]+) \|", measured, re.M)
-    return measured, [(f"{size}, {half}", float(time)) for size, half, time in found]
-
-
 class Site:
     """Writes the pages into a folder."""
 
@@ -220,7 +209,9 @@ class Site:
         self.lessons = all_lessons()
         self.names = [lesson.name for lesson in self.lessons]
         self.exercises = exercises()
-        self.set_in: dict[str, list[str]] = table("exercises")
+        self.set_in: dict[str, list[str]] = tomllib.loads(
+            (HERE / "exercises.toml").read_text("utf-8")
+        )
         self.environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -256,25 +247,18 @@ class Site:
 
     def write_all(self) -> None:
         """Write every page."""
-        train = rows("train")
-        self.write(
-            "index.html", "start.html", rows=section(2, train), names=table("names")
-        )
+        names = all_names()
+        loop = section(2, rows("train"))
+        self.write("index.html", "start.html", rows=loop, names=names)
+        self.write("names.html", "names.html", names=names)
         for lesson in self.lessons:
-            self.write_lesson(lesson, train if lesson.name == "train" else None)
+            self.write_lesson(lesson)
         self.write_cases()
         self.write("legacy.html", "legacy.html", removed=removed())
-        measured, times = devices()
-        self.write(
-            "speed.html",
-            "speed.html",
-            text=page("speed").partition("\n")[2],
-            steps=speed(),
-            measured=measured,
-            devices=times,
-        )
+        text = page("speed").partition("\n")[2]
+        self.write("speed.html", "speed.html", text=text, steps=speed())
 
-    def write_lesson(self, lesson: Lesson, all_rows: list[Row] | None) -> None:
+    def write_lesson(self, lesson: Lesson) -> None:
         """Write the page of a lesson."""
         text = page(lesson.name).partition("\n")[2]
         intro, fence, rest = text.partition("```console")
@@ -287,7 +271,7 @@ class Site:
             description=first_paragraph(page(lesson.name)),
             intro=intro,
             text=fence + rest,
-            rows=all_rows or rows(lesson.name),
+            rows=rows(lesson.name),
             result=computed,
             plots=list(plots(computed)) if computed else [],
             exercises=[
