@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from compare.site.__main__ import build
 
 CARD = Path(__file__).parent / "static" / "card.png"
 PAGE = "clipping.html"
-SIZE = {"width": 1200, "height": 630}
+SIZE = ViewportSize(width=1200, height=630)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 

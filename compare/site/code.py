@@ -74,14 +74,14 @@ def highlight(source: str) -> list[str]:
     lines = [""]
     for kind, text in PythonLexer(stripnl=False).get_tokens(source):
         name = next((CLASSES[one] for one in CLASSES if kind in one), "")
-        if text == "->":  # a browser may break a long line after its hyphen
-            name = "arrow"
         for number, part in enumerate(text.split("\n")):
             if number:
                 lines.append("")
             if part:
                 html = escape(part, quote=False)
                 lines[-1] += f'<i class="{name}">{html}</i>' if name else html
+    # A browser would break a long line between the two characters of an arrow.
+    lines = [line.replace("-&gt;", '<i class="arrow">-&gt;</i>') for line in lines]
     return lines[: len(source.splitlines())]
 
 

@@ -1,10 +1,14 @@
 """The site: its pages as files. What a browser makes of them: tests/browser."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,6 @@ from PIL import Image
 
 from compare.lessons.anchors import aligned, blocks
 from compare.lessons.costs import HALVES, lessons
-from compare.site.__main__ import build
 from compare.site.card import CARD
 from compare.site.card import digest as digest_of_card
 from compare.site.code import highlight, rows
@@ -46,10 +49,35 @@ class Page(HTMLParser):
                 self.parts.append(value or "")
 
 
+def files_of(package: str) -> set[Path]:
+    """Return where the files of a package and of all that it needs lie."""
+    found = distribution(package)
+    places = {
+        Path(str(found.locate_file(path.parts[0])))
+        for path in found.files or []
+        if path.parts[0] not in ("..", "__pycache__")
+    }
+    for other in found.requires or []:
+        if "extra ==" not in other:
+            places |= files_of(re.split(r"[^\w-]", other)[0])
+    return places
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site with the packages alone that the workflow installs."""
+    workflow = (ROOT / ".github/workflows/pages.yml").read_text()
+    packages = re.findall(r"\^\((.*?)\)==", workflow)[0].split("|")
+    modules = tmp_path_factory.mktemp("modules")
+    for place in set().union(*map(files_of, packages)):
+        (modules / place.name).symlink_to(place)
     folder = tmp_path_factory.mktemp("site")
-    build(folder)
+    subprocess.run(
+        [sys.executable, "-S", "-m", "compare.site", "--output-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(modules)},
+        check=True,
+    )
     return folder
 
 
