@@ -206,6 +206,14 @@ def test_a_name_of_lightning_is_two_clicks_away(page: Page, site: Path) -> None:
     expect(line).to_be_in_viewport()
 
 
+def test_a_link_shows_what_a_search_has_hidden(page: Page, site: Path) -> None:
+    open_page(page, site, "names.html")
+    page.get_by_role("searchbox").fill("self.log")
+    expect(page.locator("#fabric")).to_be_hidden()
+    page.get_by_role("link", name="Fabric").click()
+    expect(page.locator("#fabric")).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_bars_are_as_long_as_their_numbers(page: Page, site: Path, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})

@@ -19,8 +19,8 @@ from compare.lessons.costs import HALVES, lessons
 from compare.site.card import CARD
 from compare.site.card import digest as digest_of_card
 from compare.site.code import highlight, rows
+from compare.site.contents import CAUSES, SYMPTOMS, difference
 from compare.site.names import all_names
-from compare.site.pages import CAUSES, SYMPTOMS, difference
 from compare.site.plot import curves, ticks
 from compare.site.stale import CLINIC, LESSONS, clinic_digest, digest, is_stale
 from compare.site.text import markdown, source
@@ -67,7 +67,7 @@ def files_of(package: str) -> set[Path]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site with the packages alone that the workflow installs."""
     workflow = (ROOT / ".github/workflows/pages.yml").read_text()
-    packages = re.findall(r"\^\((.*?)\)==", workflow)[0].split("|")
+    packages = workflow.partition("-c requirements.txt ")[2].splitlines()[0].split()
     modules = tmp_path_factory.mktemp("modules")
     for place in set().union(*map(files_of, packages)):
         (modules / place.name).symlink_to(place)
