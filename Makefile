@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench site results test test-slow test-browser lint clean
+	legacy bench site card results test test-slow test-browser lint clean
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -68,6 +68,9 @@ bench: $(READY) ## Time one step of both halves
 site: $(READY) ## Make the pages in output/site
 	@$(RUN) compare.site $(ARGS)
 
+card: $(READY) ## Draw the picture of a page in README.md, with Chromium
+	@$(RUN) compare.site.card
+
 results: $(READY) ## Run the lessons again whose results on the pages are old
 	@$(RUN) compare.site.results $(ARGS)
 	@$(RUN) compare.site.cases
@@ -79,7 +82,7 @@ test-slow: $(READY) ## Run the slow tests
 	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 test-browser: $(READY) output/axe/$(AXE) ## Test the pages in Chromium
-	@$(RUN) pytest -m browser $(ARGS)
+	@$(RUN) pytest -rs -m browser $(ARGS)
 
 output/axe/$(AXE): # finds faults that keep people from reading a page
 	@mkdir -p $(@D)
