@@ -37,10 +37,9 @@ def search(document: Document) -> list[Found]:
     parsed: list[tuple[ast.Module, Block, bool]] = []
     if document.about_lightning:
         for block in document.blocks:
-            pieces, why, line = parse(block)
-            parsed += [
-                (tree, piece, piece.masked is not None) for tree, piece in pieces
-            ]
+            tree, piece, why, line = parse(block)
+            if tree:
+                parsed.append((tree, piece, piece.masked is not None))
             if why:
                 found.append(Hit(line, 1, RULES["slip"]["unparsed"], (why,)))
     trees = [tree for tree, _, _ in parsed]
