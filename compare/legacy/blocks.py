@@ -176,7 +176,9 @@ def blocks_in(
             continue
         shown = match[kind].split("\n")[:-1]
         if ">" in found.get("mark", ""):  # a quotation
-            shown = [re.sub(r"^[\s>]*?> ?", lambda m: " " * len(m[0]), s) for s in shown]
+            shown = [
+                re.sub(r"^[\s>]*?> ?", lambda m: " " * len(m[0]), s) for s in shown
+            ]
         where = list(numbers[start : start + len(shown)])
         yield from block(shown, where, found["language"] or "")
 
@@ -187,11 +189,12 @@ def block(code: list[str], where: list[int], language: str) -> Iterator[Block]:
         code = ["" if line.lstrip().startswith("-") else line for line in code]
         code = [re.sub(r"^(\s*)\+", r"\1 ", line) for line in code]
     named = bool(PYTHON.match(language))
-    if not named and not LOOKS_LIKE_PYTHON.search("\n".join(code)):
+    first = LOOKS_LIKE_PYTHON.search("\n".join(code))
+    if not named and not first:
         return
     flush = textwrap.dedent("\n".join(code)).split("\n")
     column = max((len(a) - len(b) for a, b in zip(code, flush, strict=True)), default=0)
-    if "\n".join(flush).lstrip().startswith(">>> "):  # a session
+    if first and first[0].endswith(">>> "):  # a session
         typed = [n for n, x in enumerate(flush) if re.match(r"(>>>|\.\.\.)( |$)", x)]
         flush, where = [flush[n][4:] for n in typed], [where[n] for n in typed]
         column += 4
