@@ -67,7 +67,7 @@ def search(document: Document) -> list[Found]:
         cell, line = document.places.get(hit.line, (None, hit.line))
         finding = Finding(
             str(document.path), cell, line, hit.column, rule.code, rule.effect,
-            shown, now, rule.since, hit.skeleton,
+            shown, now, hit.since or rule.since, hit.skeleton,
         )  # fmt: skip
         result.append((finding, hit, owners.get(hit.line)))
     return sorted(result, key=lambda one: (one[1].line, one[1].column))

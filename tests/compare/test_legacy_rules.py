@@ -15,7 +15,6 @@ from pytorch_lightning import callbacks, cli, profilers, strategies
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from compare.legacy.finder import BY_NAME
 from compare.legacy.names import class_name
 from compare.legacy.rules import (
     CHANGED,
@@ -29,6 +28,7 @@ from compare.legacy.rules import (
     Rule,
     missing_part,
 )
+from compare.legacy.slips import BY_NAME
 from tests.compare.legacy_examples import ALL_RULES, IMPORTS, api, examples, findings
 
 
