@@ -118,20 +118,18 @@ class Finder(ast.NodeVisitor):
 
     # Scopes.
     def visit(self, node: ast.AST) -> None:
-        branch = isinstance(node, ast.If)
-        asked = (
-            {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
-            if isinstance(node, ast.If)
-            else set()
-        )
-        only_some = classes.is_guarded(node) or bool(asked & self.flags)
+        branch, flags = isinstance(node, ast.If), set()
+        if isinstance(node, ast.If):
+            names = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
+            flags = names & self.flags
+        only_some = classes.is_guarded(node) or bool(flags)
         self.guarded += only_some
-        self.names.guarded = self.guarded > 0
         self.names.branches += branch
+        self.names.guarded = self.guarded > 0
         super().visit(node)
         self.guarded -= only_some
-        self.names.guarded = self.guarded > 0
         self.names.branches -= branch
+        self.names.guarded = self.guarded > 0
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for part in [*node.decorator_list, *node.bases]:

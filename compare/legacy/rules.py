@@ -104,20 +104,16 @@ SIGNATURES: dict[str, str] = LISTS["signatures"]
 
 def ignored_table() -> str:
     """Return the table of what is ignored silently, newest first."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[tuple[int, ...], list[str]] = {}
     for rule in (rule for rules in RULES.values() for rule in rules.values()):
         if rule.effect == "ignored" and rule.since:
-            found = rule.found.format("log", "", "a step")
-            if rule.kind == "hook":
-                owner, name = rule.old.split(".")
-                if "Data" in owner and f"LightningModule.{name}" in RULES["hook"]:
-                    continue  # it has the name already
-                found = f"`{name}`" + " of a data module" * ("Data" in owner)
-            rows.setdefault(rule.since, []).append(found)
-    versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+            version = tuple(map(int, rule.since.split(".")))
+            shown = rule.found.format("log", "", "a step")
+            shown = f"`{rule.old}`" if rule.kind in ("hook", "argument") else shown
+            rows.setdefault(version, []).append(shown)
     lines = ["| since | silently ignored |", "|---|---|"]
-    for version in versions:
-        lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
+    for version, names in sorted(rows.items(), reverse=True):
+        lines.append(f"| {'.'.join(map(str, version))} | {', '.join(names)} |")
     return "\n".join(lines)
 
 

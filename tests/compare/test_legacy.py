@@ -117,18 +117,6 @@ class FromElsewhere(Base):
     assert [f.line for f in write(code, "code.py")] == [5, 7, 10, 10, 14, 15, 17]
 
 
-def test_what_is_old_on_purpose(write: Write) -> None:
-    mark = "  # legacy: on purpose"
-    code = f"""
-import lightning as L
-class Old(L.LightningModule):{mark}
-    def on_epoch_end(self): pass
-L.Trainer(gpus=1){mark}
-L.Trainer(gpus=1)
-"""
-    assert lines(write(code, "code.py")) == [(6, GPUS)]
-
-
 # Texts and notebooks.
 def test_fences(write: Write) -> None:
     text = """About Lightning
@@ -482,6 +470,13 @@ def test_codes_are_selected(
     assert main(["--exit-zero", *arguments]) == 0
 
 
+def test_a_code_that_no_rule_has(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--select", "PLL1,E501", "a.py"])
+    assert ended.value.code == 2
+    assert "no rule has a code like E501" in capsys.readouterr().err
+
+
 def test_comments_silence_codes(write: Write) -> None:
     code = f"{OLD}trainer.tune(), pl.Trainer(gpus=2)"
     assert len(write(code, "a.py")) == 3
@@ -490,7 +485,8 @@ def test_comments_silence_codes(write: Write) -> None:
         "PLL301",
     ]
     assert len(write(f"{code}  # noqa: E501, PLL301", "a.py")) == 2
-    assert len(write(f"{code}  # noqa", "a.py")) == 1
+    for mark in ("noqa", "legacy: on purpose"):
+        assert len(write(f"{code}  # {mark}", "a.py")) == 1
 
 
 def test_a_skeleton_for_what_an_epoch_returned(write: Write) -> None:
@@ -976,8 +972,7 @@ def test_all_fixes_of_the_table(tmp_path: Path) -> None:
 def test_fix_says_what_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "compare.legacy.fix", None)
-    monkeypatch.delattr("compare.legacy.fix", raising=False)
+    monkeypatch.setitem(sys.modules, "libcst", None)
     with pytest.raises(SystemExit):
         main(["--fix", "a.py"])
     assert "pip install libcst" in capsys.readouterr().err
