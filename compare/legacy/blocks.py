@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -139,11 +140,22 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file anew, with the encoding and the line ends that it has."""
+    """Write a file anew, with the encoding and the line ends that it has.
+
+    Raises:
+        OSError: it cannot be written, and is as it was.
+    """
     with tokenize.open(path) as file:
         file.read()
     ends = file.newlines if isinstance(file.newlines, str) else "\n"
-    path.write_text(text, file.encoding, newline=ends)
+    path = path.resolve()
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_text(text, file.encoding, newline=ends)
+        shutil.copymode(path, new)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def cells(path: Path, text: str) -> Iterator[tuple[str, str]]:

@@ -62,7 +62,10 @@ def main(argv: list[str]) -> int:
     findings: list[Finding] = []
     diffs = ""
     status = 0
-    for path in dict.fromkeys(files(options.paths)):
+    paths = list(dict.fromkeys(files(options.paths)))
+    if not paths:
+        print("warning: no file of a known kind in these folders", file=sys.stderr)
+    for path in paths:
         try:
             if options.diff or options.fix:
                 diffs += fix_file(path, options)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -576,6 +577,14 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_a_folder_without_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text(OLD)
+    assert main([str(tmp_path)]) == 0
+    assert "warning: no file of a known kind" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "code",
     ["x = " + "(" * 5000, "x = 1" + " + 1" * 50_000, "a" + ".b" * 50_000],
@@ -667,6 +676,11 @@ FOUND = {
         "from pytorch_lightning.utilities import _OMEGACONF_AVAILABLE  # !\n"
         "import pytorch_lightning.utilities.warnings\n"
         "pl.utilities.no_such.f()  # !\nlog('pytorch_lightning.txt')"
+    ),
+    "a package of its own, a class of a later cell": (
+        "from lightning_lite import LightningLite  # !\n"
+        "new = Later.load_from_metrics('a.ckpt')  # !\n"
+        "class Later(pl.LightningModule): pass"
     ),
     "names that nothing imports": "x = EvalResult()  # !\nTrainResult(x)  # !",
 }
@@ -941,6 +955,29 @@ def test_a_fix_leaves_sessions_and_words(tmp_path: Path) -> None:
     assert main(["--fix", str(tmp_path)]) == 1
     new = text.replace(">     Trainer(gpus", '>     Trainer(accelerator="gpu", devices')
     assert (tmp_path / "a.md").read_text() == new
+
+
+def test_a_comment_keeps_its_own_call_only(tmp_path: Path) -> None:
+    pytest.importorskip("libcst")
+    file = tmp_path / "a.py"
+    file.write_text(f"{OLD}{LEFT[4]}\n")
+    assert main(["--fix", str(file)]) == 1
+    assert file.read_text() == f"{OLD}{LEFT[4]}\n".replace(
+        "gpus=1", 'accelerator="gpu", devices=1'
+    )
+
+
+def test_a_full_disk_leaves_the_file(tmp_path: Path) -> None:
+    pytest.importorskip("libcst")
+    file = tmp_path / "a.py"
+    file.write_text(f"{OLD}{'# a long file' * 200}")
+    before = file.read_bytes()
+    words = [sys.executable, str(ROOT / "compare/legacy"), "--fix", str(file)]
+    limited = f"ulimit -f 1; exec {shlex.join(words)}"
+    done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {file}: File too large\n"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize("code", LEFT)
