@@ -161,12 +161,9 @@ def write_text(path: Path, text: str) -> None:
 def cells(path: Path, text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and the source of each cell of a notebook."""
     try:
-        notebook = json.loads(text)
-        sheets = notebook.get("worksheets", [notebook])  # until version 3
-        for cell in [cell for sheet in sheets for cell in sheet["cells"]]:
-            source = cell.get("source", cell.get("input", ""))
-            yield cell["cell_type"], "".join(map(str, source))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        for cell in json.loads(text)["cells"]:
+            yield cell["cell_type"], "".join(map(str, cell["source"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UnusableFileError(f"{path}: not a notebook, not read") from None
 
 

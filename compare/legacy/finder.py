@@ -50,48 +50,29 @@ class Hit:
     fix: str | None = field(default=None, compare=False)
 
 
-class Finder(ast.NodeVisitor):
-    """Visits the blocks of one document in their order.
+class Finder(Names):
+    """Reports what is old, block after block of one document.
 
     Attributes:
-        names: what is bound, in all blocks together, as in the cells of a notebook.
         members: what any class defines, or any object is given: not Lightning's.
         used: what is read or called as `x.name` anywhere.
         classes: the classes that the document defines.
-        has_parts: whether a step calls that of a part of the model, which then is no
-            LightningModule.
-        flags: the names that say which version there is.
-        own_init: the classes that are called with arguments of their own.
+        by_hand: whether it optimizes by hand somewhere.
         forwards: the functions that hand their own ** on, and to what.
         hits: what was found in the block that is being visited.
         exact: whether that block is as it was written.
-        guarded: how deep the visitor is in code that only some versions run.
     """
 
     def __init__(self, trees: Sequence[ast.Module]) -> None:
         nodes = [node for tree in trees for node in ast.walk(tree)]
-        self.names = Names()
+        super().__init__(nodes)
         self.members = set().union(*map(classes.members, trees))
         self.used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         self.classes = {n.name: n for n in nodes if isinstance(n, ast.ClassDef)}
-        self.has_parts = any(
-            isinstance(node, ast.Call)
-            and re.search(r"\.\w+\.(training|validation|test)_step$", called(node))
-            for node in nodes
-        )
-        self.flags = {
-            ast.unparse(node.targets[0])
-            for node in nodes
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Compare)
-            if "__version__" in ast.unparse(node.value)
-        }
         self.by_hand = bool({"automatic_optimization", "manual_backward"} & self.used)
-        self.own_init: set[str] = set()
         self.forwards: dict[str, str] = {}
-        self.function: Function | None = None
         self.hits: list[Hit] = []
         self.exact = True
-        self.guarded = 0
 
     def search(self, tree: ast.Module, exact: bool) -> list[Hit]:
         """Return what is found in a block."""
@@ -111,59 +92,16 @@ class Finder(ast.NodeVisitor):
             self.hits.append(Hit(line, column, rule, details, **more))  # type: ignore[arg-type]
         return bool(rule)
 
-    def keep(self, found: slips.Slips, since: str = "") -> None:
-        """Keep what a function has found."""
+    def report(self, found: slips.Slips, since: str = "") -> None:
+        """Keep the hits that a function has found."""
         for node, rule, *details in found:
             self.hit(node, "slip", rule, *details, since=since)
 
-    # Scopes.
-    def visit(self, node: ast.AST) -> None:
-        branch, flags = isinstance(node, ast.If), set()
-        if isinstance(node, ast.If):
-            names = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
-            flags = names & self.flags
-        only_some = classes.is_guarded(node) or bool(flags)
-        self.guarded += only_some
-        self.names.branches += branch
-        self.names.guarded = self.guarded > 0
-        super().visit(node)
-        self.guarded -= only_some
-        self.names.branches -= branch
-        self.names.guarded = self.guarded > 0
-
+    # Classes.
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for part in [*node.decorator_list, *node.bases]:
-            self.visit(part)
-        base = self.base_of(node)
-        if node.name:
-            self.names.bound[node.name] = base or f"?.{node.name}"
-            if "__init__" in {
-                method.name for method in classes.own_functions(node.body)
-            }:
-                self.own_init.add(node.name)
-        outer, self.names.bound = self.names.bound, dict(self.names.bound)
-        self.names.bound["self"] = f"{base}()" if base else "?()"
-        if kind := kind_of(base):
+        if kind := kind_of(self.base_of(node)):
             self.check_class(node, kind)
-        for child in node.body:
-            self.visit(child)
-            if isinstance(child, ast.Assign) and isinstance(child.targets[0], ast.Name):
-                held = self.names.literal(child.value)
-                for owner in (node.name, "self"):
-                    self.names.options[f"{owner}.{child.targets[0].id}"] = held
-        self.names.bound = outer
-
-    def base_of(self, node: ast.ClassDef) -> str | None:
-        """Return the path of a class of Lightning's that a class is, if any."""
-        paths = [self.names.path(base) for base in node.bases]
-        if base := next((path for path in paths if kind_of(path)), None):
-            return base
-        kind = classes.kind_by_methods(classes.own_functions(node.body))
-        if not node.name:  # an excerpt with a hook
-            kind = kind or "LightningModule"
-        elif self.has_parts or classes.is_foreign(paths):
-            return None
-        return kind and f"pl.{kind}"
+        super().visit_ClassDef(node)
 
     def family(self, node: ast.ClassDef) -> list[ast.ClassDef]:
         """Return a class and those of its bases that the document defines."""
@@ -177,7 +115,7 @@ class Finder(ast.NodeVisitor):
     def check_class(self, node: ast.ClassDef, kind: str) -> None:
         """Check a class that is one of Lightning's, by its base or by its methods."""
         family = self.family(node)
-        certain = any(kind_of(self.names.path(base)) for base in node.bases)
+        certain = any(kind_of(self.path(base)) for base in node.bases)
         for method in classes.own_functions(node.body):
             self.check_hook(kind, method, certain or not node.name)
         for child in node.body:
@@ -186,11 +124,11 @@ class Finder(ast.NodeVisitor):
                     self.hit(child, "assignment", f"{kind}.{target.id}")
         if kind == "LightningModule":
             by_hand = self.by_hand and not node.name
-            self.keep(slips.check_module(family, certain, by_hand))
+            self.report(slips.check_module(family, certain, by_hand))
         if kind == "Callback":
-            self.keep(slips.check_callback(node))
+            self.report(slips.check_callback(node))
         if kind in HOOKS:
-            self.keep(slips.check_spelling(family, kind, certain, self.used))
+            self.report(slips.check_spelling(family, kind, certain, self.used))
 
     def check_hook(self, kind: str, method: Function, certain: bool) -> None:
         """Report a hook that is called no more, or called otherwise: once."""
@@ -202,36 +140,11 @@ class Finder(ast.NodeVisitor):
                 return
         several = slips.has_loaders(self.classes.values())
         found = slips.check_signature(kind, method, certain, several)
-        self.keep(found, CHANGED.get(hook, ""))
-
-    def visit_FunctionDef(self, node: Function) -> None:
-        outer, self.names.bound = self.names.bound, dict(self.names.bound)
-        outside, self.function = self.function, node
-        arguments = node.args
-        several = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        for arg in several:
-            if arg.arg != "self":
-                self.names.bound.pop(arg.arg, None)
-            if kind_of(path := self.names.path(arg.annotation)):
-                self.names.bound[arg.arg] = f"{path}()"
-            elif arg.arg == "pl_module":
-                self.names.bound |= {"pl_module": "pl.LightningModule()"}
-                self.names.bound |= {"trainer": "pl.Trainer()"}
-        defaults = [*arguments.defaults, *arguments.kw_defaults]
-        for arg, default in zip(several[::-1], defaults[::-1], strict=False):
-            if options := self.names.literal(default):
-                self.names.options[arg.arg] = options
-        self.generic_visit(node)
-        # What a method hangs on self, the next one may use.
-        bound = self.names.bound.items() if "self" in outer else ()
-        outer |= {name: path for name, path in bound if name.startswith("self.")}
-        self.names.bound, self.function = outer, outside
-
-    visit_AsyncFunctionDef = visit_FunctionDef
+        self.report(found, CHANGED.get(hook, ""))
 
     # Names.
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
-        for alias, path in self.names.bind_import(node):
+        for alias, path in self.bind_import(node):
             self.check_path(node, path, alias)
         self.own_init -= {alias.asname or alias.name for alias in node.names}
 
@@ -267,28 +180,18 @@ class Finder(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if node.id in TELLING and node.id not in {*self.names.bound, *self.classes}:
+        if node.id in TELLING and node.id not in {*self.bound, *self.classes}:
             self.hit(node, "name", TELLING[node.id])
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        self.generic_visit(node)
         for target in node.targets:
             if isinstance(target, ast.Attribute):
                 self.check_stored(target, node.value)
-            self.names.bind(target, node.value)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self.generic_visit(node)
-        self.names.bind(node.target, node.value)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self.generic_visit(node)
-        if isinstance(node.op, ast.BitOr):
-            self.names.keep(ast.unparse(node.target), self.names.literal(node.value))
+        super().visit_Assign(node)
 
     def check_stored(self, node: ast.Attribute, value: ast.expr) -> None:
         """Report attributes of Lightning's objects that are set in vain."""
-        owner = self.names.path(node.value) or "?"
+        owner = self.path(node.value) or "?"
         name, attr = class_name(owner), node.attr
         given = ast.unparse(value) if isinstance(value, ast.Name) else "..."
         if not owner.startswith("pl.") or self.hit(
@@ -309,14 +212,14 @@ class Finder(ast.NodeVisitor):
         """Return whether it was seen that this is an object of Lightning's."""
         match node:
             case ast.Name(id=name):
-                return name in self.names.bound
+                return name in self.bound
             case ast.Call(func=inner) | ast.Attribute(value=inner):
                 return self.certain(inner)
         return False
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.generic_visit(node)
-        owner, attr = self.names.path(node.value) or "", node.attr
+        owner, attr = self.path(node.value) or "", node.attr
         if isinstance(node.ctx, ast.Store):
             return
         if not owner.startswith("pl"):
@@ -336,13 +239,13 @@ class Finder(ast.NodeVisitor):
             if gone and sure:
                 self.hit(node, "slip", "unknown_attribute", name, attr)
         if "()" not in owner and not name_rule(owner) and not missing_part(owner):
-            self.check_path(node, self.names.path(node) or "")
+            self.check_path(node, self.path(node) or "")
 
     # Calls.
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        self.keep(slips.check_call(node, self.names))
-        self.names.update(node)
+        self.report(slips.check_call(node, self.lists))
+        self.update(node)
         path = self.path_of_called(node)
         if not path.startswith("pl."):
             return
@@ -356,7 +259,7 @@ class Finder(ast.NodeVisitor):
         if name.rpartition(".")[2] in self.members:
             known = {"**"}
         sure = self.exact and self.certain(node.func)
-        for argument, value, place in self.names.arguments(node):
+        for argument, value, place in self.arguments(node):
             unknown = sure and not {argument, "**"} & known
             self.check_argument(f"{name}.{argument}", value, place, unknown)
         given = {keyword.arg for keyword in node.keywords}
@@ -373,10 +276,10 @@ class Finder(ast.NodeVisitor):
             case ast.Name(id=name) if name in self.own_init:
                 return ""
             case ast.Name(id="partial") | ast.Attribute(attr="partial") if node.args:
-                return self.names.path(node.args[0]) or ""
+                return self.path(node.args[0]) or ""
             case ast.Attribute(attr="from_argparse_args", value=owner):
-                return self.names.path(owner) or ""
-        return self.names.path(node.func) or ""
+                return self.path(owner) or ""
+        return self.path(node.func) or ""
 
     def check_argument(
         self, old: str, value: ast.expr, place: ast.AST, unknown: bool
@@ -396,11 +299,6 @@ class Finder(ast.NodeVisitor):
             self.hit(place, "argument", old, fix=fix_of(old, value, place))
         elif unknown:
             self.hit(place, "slip", "unknown_argument", *old.rsplit(".", 1))
-
-
-def called(node: ast.Call) -> str:
-    """Return the name of what is called, or ""."""
-    return ast.unparse(node.func) if isinstance(node.func, ast.Attribute) else ""
 
 
 def name_rule(path: str) -> str:

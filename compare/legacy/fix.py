@@ -47,19 +47,17 @@ def fixed(
 def in_notebook(document: Document, text: str, new: dict[int, list[str]]) -> str:
     """Return the text of a notebook with the new sources of its cells."""
     notebook = json.loads(text)
-    cells = [c for s in notebook.get("worksheets", [notebook]) for c in s["cells"]]
     for first, lines in new.items():
         number, line = document.places[first]
-        cell = cells[number - 1]
-        key = "source" if "source" in cell else "input"
+        cell = notebook["cells"][number - 1]
         if line == 1:  # a block in a cell of text is left
             source = "\n".join(lines)
-            as_list = isinstance(cell[key], list)
-            cell[key] = source.splitlines(keepends=True) if as_list else source
+            as_list = isinstance(cell["source"], list)
+            cell["source"] = source.splitlines(keepends=True) if as_list else source
     indent = re.match(r"\{\n( +)", text)
-    end = "\n" * text.endswith("\n")
     width = len(indent[1]) if indent else None
-    return json.dumps(notebook, indent=width, ensure_ascii=text.isascii()) + end
+    new_text = json.dumps(notebook, indent=width, ensure_ascii=text.isascii())
+    return new_text + "\n" * text.endswith("\n")
 
 
 def changed(block: Block, edits: dict[Place, str]) -> list[str]:

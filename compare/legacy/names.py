@@ -2,9 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from compare.legacy.classes import is_guarded
+from compare.legacy.classes import (
+    Function,
+    is_foreign,
+    is_guarded,
+    kind_by_methods,
+    own_functions,
+)
 from compare.legacy.rules import RULES
 
 PACKAGES = {
@@ -32,6 +38,7 @@ TELLING = {
     if re.search(r"\.[A-Z]\w+(Plugin|Result|Monitor|Logger|LoggerBase|Strategy)$", old)
 }
 DICTS = {"dict", "OrderedDict", "Namespace", "SimpleNamespace", "vars", "EasyDict"}
+PART_STEP = r"\.\w+\.(training|validation|test)_step$"
 MAX_OPTIONS = 200
 Option = tuple[str, ast.expr, ast.AST]
 
@@ -68,49 +75,129 @@ def class_name(path: str) -> str:
     return path
 
 
-class Names:
-    """The names that are bound at one place of a document.
+class Names(ast.NodeVisitor):
+    """Knows at each place of a document what the names mean that are bound there.
 
-    A path such as `pl.callbacks.ModelCheckpoint` is a module, class or function;
-    `pl.Trainer()` with its parentheses is an object of that class.
+    It visits the blocks in their order, and what one binds, the next may use, as in the
+    cells of a notebook. A path such as `pl.callbacks.ModelCheckpoint` is a module,
+    class or function; `pl.Trainer()` with its parentheses is an object of that class.
 
     Attributes:
         bound: the path of each name; of objects that hang on self, that of `self.name`.
         lists: the literal list that a name was last set to.
         options: what the dict of a name holds: keys, values, and where each is written.
-        guarded: whether only some versions run the code: its options are not kept.
-        branches: how many `if` are around it: what was set before may hold, too.
+        own_init: the classes that are called with arguments of their own.
+        function: the function around the place.
+        guarded: in how many parts it is that only some versions run; what these set as
+            options is not kept.
+        branches: in how many `if` it is: what was set before may hold, too.
+        flags: the names that say which version there is.
+        has_parts: whether a step calls that of a part of the model, which then is no
+            LightningModule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: Sequence[ast.AST]) -> None:
         self.bound: dict[str, str] = {}
         self.lists: dict[str, ast.List] = {}
         self.options: dict[str, list[Option]] = {}
-        self.guarded, self.branches = False, 0
+        self.own_init: set[str] = set()
+        self.function: Function | None = None
+        self.guarded = self.branches = 0
+        self.flags = {
+            ast.unparse(node.targets[0])
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Compare)
+            if "__version__" in ast.unparse(node.value)
+        }
+        self.has_parts = any(
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and re.search(PART_STEP, ast.unparse(node.func))
+            for node in nodes
+        )
 
-    def path(self, node: ast.AST | None) -> str | None:
-        """Return what an expression stands for; None if that is not known."""
-        match node:
-            case ast.Name(id=name):
-                return self.bound.get(name, UNBOUND.get(name))
-            case ast.Attribute(value=ast.Name(id="self"), attr=attr) if (
-                f"self.{attr}" in self.bound
-            ):
-                return self.bound[f"self.{attr}"]
-            case ast.Attribute(value=value, attr=attr):
-                owner = self.path(value)
-                if owner is None:
-                    return None
-                if attr == "trainer" and re.fullmatch(r"pl\..*\(\)", owner):
-                    return "pl.Trainer()"
-                return canonical(f"{owner}.{attr}")
-            case ast.Call(func=ast.Name(id="super")):
-                return self.bound.get("self")
-            case ast.Call(func=func):
-                made_by = r"(\(\))?\.(from_argparse_args|load_from_checkpoint)$"
-                called = re.sub(made_by, "", self.path(func) or "")
-                return called and f"{called}()"
-        return None
+    # Scopes.
+    def visit(self, node: ast.AST) -> None:
+        branch = isinstance(node, ast.If)
+        only_some = is_guarded(node)
+        if isinstance(node, ast.If) and not only_some:
+            names = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
+            only_some = bool(names & self.flags)
+        self.guarded += only_some
+        self.branches += branch
+        super().visit(node)
+        self.guarded -= only_some
+        self.branches -= branch
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for part in [*node.decorator_list, *node.bases]:
+            self.visit(part)
+        base = self.base_of(node)
+        if node.name:
+            self.bound[node.name] = base or f"?.{node.name}"
+        if "__init__" in [method.name for method in own_functions(node.body)]:
+            self.own_init.add(node.name)
+        outer, self.bound = self.bound, dict(self.bound)
+        self.bound["self"] = f"{base}()" if base else "?()"
+        for child in node.body:
+            self.visit(child)
+            if isinstance(child, ast.Assign) and isinstance(child.targets[0], ast.Name):
+                held = self.literal(child.value)
+                for owner in (node.name, "self"):
+                    self.options[f"{owner}.{child.targets[0].id}"] = held
+        self.bound = outer
+
+    def base_of(self, node: ast.ClassDef) -> str | None:
+        """Return the path of a class of Lightning's that a class is, if any."""
+        paths = [self.path(base) for base in node.bases]
+        if base := next((path for path in paths if kind_of(path)), None):
+            return base
+        kind = kind_by_methods(own_functions(node.body))
+        if not node.name:  # an excerpt with a hook
+            kind = kind or "LightningModule"
+        elif self.has_parts or is_foreign(paths):
+            return None
+        return kind and f"pl.{kind}"
+
+    def visit_FunctionDef(self, node: Function) -> None:
+        outer, self.bound = self.bound, dict(self.bound)
+        outside, self.function = self.function, node
+        arguments = node.args
+        several = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        for arg in several:
+            if arg.arg != "self":
+                self.bound.pop(arg.arg, None)
+            if kind_of(path := self.path(arg.annotation)):
+                self.bound[arg.arg] = f"{path}()"
+            elif arg.arg == "pl_module":
+                self.bound |= {"pl_module": "pl.LightningModule()"}
+                self.bound |= {"trainer": "pl.Trainer()"}
+        defaults = [*arguments.defaults, *arguments.kw_defaults]
+        for arg, default in zip(several[::-1], defaults[::-1], strict=False):
+            if options := self.literal(default):
+                self.options[arg.arg] = options
+        self.generic_visit(node)
+        # What a method hangs on self, the next one may use.
+        bound = self.bound.items() if "self" in outer else ()
+        outer |= {name: path for name, path in bound if name.startswith("self.")}
+        self.bound, self.function = outer, outside
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    # What is bound.
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.generic_visit(node)
+        for target in node.targets:
+            self.bind(target, node.value)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.generic_visit(node)
+        self.bind(node.target, node.value)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.BitOr):
+            self.keep(ast.unparse(node.target), self.literal(node.value))
 
     def bind_import(
         self, node: ast.Import | ast.ImportFrom
@@ -182,6 +269,31 @@ class Names:
                 args=[ast.Constant(value=str(key)) as node, value],
             ):
                 self.keep(ast.unparse(owner), [(key, value, node)])
+
+    # What expressions mean.
+    def path(self, node: ast.AST | None) -> str | None:
+        """Return what an expression stands for; None if that is not known."""
+        match node:
+            case ast.Name(id=name):
+                return self.bound.get(name, UNBOUND.get(name))
+            case ast.Attribute(value=ast.Name(id="self"), attr=attr) if (
+                f"self.{attr}" in self.bound
+            ):
+                return self.bound[f"self.{attr}"]
+            case ast.Attribute(value=value, attr=attr):
+                owner = self.path(value)
+                if owner is None:
+                    return None
+                if attr == "trainer" and re.fullmatch(r"pl\..*\(\)", owner):
+                    return "pl.Trainer()"
+                return canonical(f"{owner}.{attr}")
+            case ast.Call(func=ast.Name(id="super")):
+                return self.bound.get("self")
+            case ast.Call(func=func):
+                made_by = r"(\(\))?\.(from_argparse_args|load_from_checkpoint)$"
+                called = re.sub(made_by, "", self.path(func) or "")
+                return called and f"{called}()"
+        return None
 
     def literal(self, value: ast.expr | None = None) -> list[Option]:
         """Return what a dict holds, as far as that is written somewhere."""

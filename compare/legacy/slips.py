@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from compare.legacy.classes import (
@@ -14,7 +14,6 @@ from compare.legacy.classes import (
     returned,
     values,
 )
-from compare.legacy.names import Names
 from compare.legacy.rules import CHANGED, HOOKS, MISTAKEN, RULES
 
 # A place, the name of a rule, and what its text shows.
@@ -261,8 +260,8 @@ def check_callback(node: ast.ClassDef) -> Slips:
                     yield part, "callback_returns_state"
 
 
-def check_call(call: ast.Call, names: Names) -> Slips:
-    """Yield what is wrong in the arguments of a call."""
+def check_call(call: ast.Call, lists: Mapping[str, ast.List]) -> Slips:
+    """Yield what is wrong in the arguments of a call, with the lists that names are."""
     called = ast.unparse(call.func)
     name = called.split(".")[-1]
     if called == "self.manual_backward" and len(call.args) > 1:
@@ -276,7 +275,7 @@ def check_call(call: ast.Call, names: Names) -> Slips:
         if re.fullmatch(r"[\w.]+\.parameters", shown):
             yield value, "parameters_not_called", shown
         if isinstance(value, ast.Name):
-            value = names.lists.get(value.id, value)
+            value = lists.get(value.id, value)
         if name != "filter" and isinstance(value, ast.List) and value.elts:
             made = [getattr(part, "func", None) for part in value.elts]
             if all(getattr(func, "attr", "") == "parameters" for func in made):
