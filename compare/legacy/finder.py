@@ -262,6 +262,9 @@ class Finder(Names):
         for argument, value, place in self.arguments(node):
             unknown = sure and not {argument, "**"} & known
             self.check_argument(f"{name}.{argument}", value, place, unknown)
+            if name == "LightningCLI" and argument == "trainer_defaults":
+                for option, of_it, there in self.literal(value):
+                    self.check_argument(f"Trainer.{option}", of_it, there, False)
         given = {keyword.arg for keyword in node.keywords}
         for old in RULES["missing"] if not node.args and None not in given else ():
             of, argument = old.split(".")
