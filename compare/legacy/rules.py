@@ -104,16 +104,18 @@ SIGNATURES: dict[str, str] = LISTS["signatures"]
 
 def ignored_table() -> str:
     """Return the table of what is ignored silently, newest first."""
-    rows: dict[tuple[int, ...], list[str]] = {}
+    rows: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for rule in (rule for rules in RULES.values() for rule in rules.values()):
         if rule.effect == "ignored" and rule.since:
             version = tuple(map(int, rule.since.split(".")))
-            shown = rule.found.format("log", "", "a step")
-            shown = f"`{rule.old}`" if rule.kind in ("hook", "argument") else shown
-            rows.setdefault(version, []).append(shown)
-    lines = ["| since | silently ignored |", "|---|---|"]
-    for version, names in sorted(rows.items(), reverse=True):
-        lines.append(f"| {'.'.join(map(str, version))} | {', '.join(names)} |")
+            owner, _, name = rule.old.rpartition(".")
+            shown = f"`{name}`" if owner else rule.found.format("log", "", "a step")
+            rows.setdefault((version, owner), []).append(shown)
+    lines = ["| since | in | silently ignored |", "|---|---|---|"]
+    for (version, owner), names in sorted(rows.items(), reverse=True):
+        lines.append(
+            f"| {'.'.join(map(str, version))} | {owner} | {', '.join(names)} |"
+        )
     return "\n".join(lines)
 
 
