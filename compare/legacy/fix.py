@@ -128,8 +128,8 @@ def code_of(*nodes: cst.CSTNode) -> str:
 
 def same_comments(old: Sequence[cst.CSTNode], new: Sequence[cst.CSTNode]) -> bool:
     """Return whether nodes have the same comments; a `#` in a string counts as well."""
-    shown = (sorted(re.findall("#.*", code_of(*nodes))) for nodes in (old, new))
-    return next(shown) == next(shown)
+    before, after = (re.findall("#.*", code_of(*nodes)) for nodes in (old, new))
+    return sorted(before) == sorted(after)
 
 
 def arguments(code: str) -> list[cst.Arg]:
@@ -169,36 +169,38 @@ class Changes(cst.CSTTransformer):
         return start.line, start.column
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        """Change the arguments of a call, if none then is given twice."""
-        new: dict[str, cst.Arg] = {}
-        places = set()
-        for i, arg in enumerate(updated_node.args):
-            place = self.place(original_node.args[i])
-            made = [arg]
-            if arg.keyword and place in self.edits:
-                places.add(place)
-                made = arguments(self.edits[place].format(code_of(arg.value)))
-                made = [one.with_changes(equal=arg.equal) for one in made]
-                made[-1:] = [one.with_changes(comma=arg.comma) for one in made[-1:]]
-            for one in made:
-                key = one.keyword.value if one.keyword else f"{i}"
-                if not new.setdefault(key, one).value.deep_equals(one.value):
-                    return updated_node
-        args = list(new.values())
-        if (
-            args
-            and args[-1] is not updated_node.args[-1]
-            and "#" not in code_of(args[-1])
-        ):
-            args[-1] = args[-1].with_changes(comma=updated_node.args[-1].comma)
-        if places and same_comments(updated_node.args, args):
-            self.done |= places
-            updated_node = updated_node.with_changes(args=args)
+        """Change the arguments of a call; give a `fit` its `ckpt_path`."""
+        places = {self.place(arg) for arg in original_node.args if arg.keyword}
+        places &= self.edits.keys()
+        if places:
+            args = self.edited(original_node, updated_node)
+            if args is not None and same_comments(updated_node.args, args):
+                self.done |= places
+                updated_node = updated_node.with_changes(args=args)
         source, value = self.moves.get(self.place(original_node), (None, ""))
         if source in self.done:
             more = arguments(f"ckpt_path={value}")
             updated_node = updated_node.with_changes(args=[*updated_node.args, *more])
         return updated_node
+
+    def edited(self, original: cst.Call, updated: cst.Call) -> list[cst.Arg] | None:
+        """Return the new arguments of a call, or None if one is given twice."""
+        new: dict[str, cst.Arg] = {}
+        for i, arg in enumerate(updated.args):
+            edit = self.edits.get(self.place(original.args[i]))
+            made = [arg]
+            if arg.keyword and edit is not None:
+                made = arguments(edit.format(code_of(arg.value)))
+                made = [one.with_changes(equal=arg.equal) for one in made]
+                made[-1:] = [one.with_changes(comma=arg.comma) for one in made[-1:]]
+            for one in made:
+                key = one.keyword.value if one.keyword else f"{i}"
+                if not new.setdefault(key, one).value.deep_equals(one.value):
+                    return None
+        args = list(new.values())
+        if args and "#" not in code_of(args[-1]):  # it may not have been the last
+            args[-1] = args[-1].with_changes(comma=updated.args[-1].comma)
+        return args
 
     def leave_SimpleStatementLine(
         self,
