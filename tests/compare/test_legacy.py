@@ -2,6 +2,7 @@
 
 import json
 import random
+import runpy
 import shlex
 import subprocess
 import sys
@@ -505,6 +506,16 @@ def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert "a.py:2:22: PLL101" in done.stdout
+
+
+def test_an_old_python_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 8))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "compare/legacy/__main__.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "needs Python 3.11" in capsys.readouterr().err
 
 
 def test_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
