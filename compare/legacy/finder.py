@@ -249,27 +249,12 @@ class Finder(Names):
         path = self.path_of_called(node)
         if not path.startswith("pl."):
             return
-        name = class_name(path).removesuffix(".__init__")
         function = self.function
         if function and function.args.kwarg and function.name != "__init__":
             spread = [ast.unparse(k.value) for k in node.keywords if not k.arg]
             if function.args.kwarg.arg in spread:
                 self.forwards[function.name] = path
-        known = {*SIGNATURES.get(name, "**").split()}
-        if name.rpartition(".")[2] in self.members:
-            known = {"**"}
-        sure = self.exact and self.certain(node.func)
-        for argument, value, place in self.arguments(node):
-            unknown = sure and not {argument, "**"} & known
-            self.check_argument(f"{name}.{argument}", value, place, unknown)
-            if name == "LightningCLI" and argument == "trainer_defaults":
-                for option, of_it, there in self.literal(value):
-                    self.check_argument(f"Trainer.{option}", of_it, there, False)
-        given = {keyword.arg for keyword in node.keywords}
-        for old in RULES["missing"] if not node.args and None not in given else ():
-            of, argument = old.split(".")
-            if of == name and argument not in given:
-                self.hit(node, "missing", old)
+        self.check_arguments(node, class_name(path).removesuffix(".__init__"))
 
     def path_of_called(self, node: ast.Call) -> str:
         """Return the path of what gets the arguments of a call, or ""."""
@@ -283,6 +268,26 @@ class Finder(Names):
             case ast.Attribute(attr="from_argparse_args", value=owner):
                 return self.path(owner) or ""
         return self.path(node.func) or ""
+
+    def check_arguments(self, node: ast.Call, name: str) -> None:
+        """Report what is wrong in the arguments of a class or method of Lightning's."""
+        known = {*SIGNATURES.get(name, "**").split()}
+        if name.rpartition(".")[2] in self.members:
+            known = {"**"}  # a method of one's own
+        sure = self.exact and self.certain(node.func)
+        for argument, value, place in self.arguments(node):
+            unknown = sure and not {argument, "**"} & known
+            self.check_argument(f"{name}.{argument}", value, place, unknown)
+            if name == "LightningCLI" and argument == "trainer_defaults":
+                for option, default, there in self.literal(value):
+                    self.check_argument(f"Trainer.{option}", default, there, False)
+        given = {keyword.arg for keyword in node.keywords}
+        if node.args or None in given:
+            return  # it may be among them
+        for old in RULES["missing"]:
+            owner, argument = old.split(".")
+            if owner == name and argument not in given:
+                self.hit(node, "missing", old)
 
     def check_argument(
         self, old: str, value: ast.expr, place: ast.AST, unknown: bool

@@ -80,9 +80,10 @@ def changed(block: Block, edits: dict[Place, str]) -> list[str]:
 def moves(
     tree: ast.Module, edits: dict[Place, str]
 ) -> Iterator[tuple[Place, tuple[Place, str]]]:
-    """Yield each `fit` that a `resume_from_checkpoint` can go to, its place and value.
+    """Yield the place of each `fit` that can take a Trainer's `resume_from_checkpoint`.
 
-    It can where a Trainer has one name and one `fit`, and the value is the same there.
+    With it come the argument's place and value. The Trainer has one name and one `fit`,
+    and the value is the same there.
     """
     for scope in ast.walk(tree):
         if not isinstance(scope, ast.Module | ast.FunctionDef):

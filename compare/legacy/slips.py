@@ -266,6 +266,8 @@ def check_call(call: ast.Call, lists: Mapping[str, ast.List]) -> Slips:
     name = called.split(".")[-1]
     if called == "self.manual_backward" and len(call.args) > 1:
         yield call, "manual_backward"
+    if called == "self.toggle_optimizer" and len(call.args) > 1:
+        yield call, "positional_arguments", called, f"{len(call.args)}", "1"
     if called == "self.log" and any(isinstance(arg, ast.Dict) for arg in call.args):
         yield call, "log_of_dict"
     if not OPTIMIZER.search(called) and name != "filter":
