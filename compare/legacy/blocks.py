@@ -20,9 +20,9 @@ PINS = re.compile(
     r"|pyproject\.toml|setup\.cfg|Pipfile"
 )
 
-INLINE = r"(?<!`)(?P<ticks>``?)(?!`)(?P<word>[^`\n]*[(.][^`\n]*)(?P=ticks)(?!`)"
+INLINE = r"(?<!`)(?P<ticks>``?)(?!`)(?P<word>[^`\n]+)(?P=ticks)(?!`)"
 FENCED = re.compile(
-    r"^(?P<mark>[\s>]*?)(?:[-*+][ \t]+|\d+[.)][ \t]+)?"
+    r"^(?P<mark>[ \t>]*)(?:[-*+][ \t]+|\d+[.)][ \t]+)?"
     r"(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})(?P<language>.*)\n"
     r"(?P<code>(?:.*\n)*?)(?:[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)"
     rf"|{INLINE}",
@@ -178,8 +178,8 @@ def blocks_in(
         start = text.count("\n", 0, match.start(kind))
         if kind == "word":
             column = match.start("word") - text.rfind("\n", 0, match.start("word")) - 1
-            if not TOLD.search(lines[start]):
-                code = match["word"]
+            code = match["word"]
+            if re.search(r"[(.]", code) and not TOLD.search(lines[start]):
                 column += len(code) - len(code.lstrip())
                 yield Block([code.strip()], [numbers[start]], column, doubtful=True)
             continue
