@@ -1,6 +1,7 @@
 """The command of a lesson: its options, its folder, and how it ends."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -129,3 +130,7 @@ def user_errors() -> Iterator[None]:
         if not is_about_ranks(error):
             raise
         end(explain(error), 1)
+    except SystemExit as error:
+        if error.code is None:  # a Trainer's SIGTERMException: it would end with 0
+            sys.exit(128 + signal.SIGTERM)
+        raise

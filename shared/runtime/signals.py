@@ -42,7 +42,8 @@ def exit_again(lost: Any) -> None:
 
 
 def ignore_signals() -> None:
-    """Let no signal cut short the last messages of this process."""
+    """Let no signal, and no exit that waits, cut short this process's last messages."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGINT, do_nothing)
     signal.signal(signal.SIGTERM, do_nothing)
 

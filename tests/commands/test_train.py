@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 import lightning.train
 import plain_pytorch.train
@@ -243,3 +244,8 @@ def test_only_errors_that_the_user_can_solve_lose_their_traceback(
     with pytest.raises(SystemExit, match="1"), user_errors():
         raise UserError("do this")
     assert capsys.readouterr().err == "error: do this\n"
+
+
+def test_a_sigterm_that_a_trainer_passes_on_keeps_its_status() -> None:
+    with pytest.raises(SystemExit, match="143"), user_errors():
+        raise SIGTERMException  # it has no exit status of its own

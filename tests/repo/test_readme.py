@@ -72,6 +72,8 @@ class Command(NamedTuple):
             [f"{option_name(name)}={values[name]}" for name in values if name in names]
             for values in (UNLESS_GIVEN, EVERYWHERE)
         )
+        if "--overfit-batches" in self.options:  # a limit itself, with no other
+            first = []
         return [*first, *self.options, *last]
 
 

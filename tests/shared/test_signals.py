@@ -1,4 +1,4 @@
-"""A signal ends the process, wherever it comes."""
+"""A signal ends the process once, wherever it comes."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.runtime.signals import exit_on_signals
+from shared.runtime.signals import exit_on_signals, ignore_signals
 
 
 class Dropping:
@@ -25,3 +25,11 @@ def test_a_signal_in_del_is_not_lost(
     with pytest.raises(SystemExit, match="143"):
         time.sleep(10)
     assert capsys.readouterr().err == ""
+
+
+def test_a_process_that_ends_anyway_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # undone at the end
+    exit_on_signals()
+    Dropping()
+    ignore_signals()
+    time.sleep(0.2)
