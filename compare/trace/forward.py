@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import ref
 
@@ -24,8 +24,8 @@ class Forward:
     """
 
     def __init__(self, root: nn.Module, after: int, training: bool) -> None:
+        self.roots = [root]  # what was called from outside any module
         self.seen = {root}  # and what was called inside a module
-        self.roots = [root]
         self.after = after  # how many optimizer steps were done when it began
         self.with_grad = training
         self.layers: list[str] = []
@@ -41,17 +41,22 @@ class Forward:
     def add_inputs(
         self,
         inputs: Sequence[Tensor],
-        made: Sequence[Any],
-        unseen: Callable[..., None],
-        known: dict[tuple[int, int], Any],
+        sources: Sequence[list[int] | None],
+        reader: snapshot.BatchReader,
     ) -> None:
-        """Take the tensors of a call from outside any module."""
+        """Take the tensors of a call from outside any module.
+
+        `sources` says of each tensor which model made it, as `Batch.source` does.
+        """
         if self._batches:  # what went from one part to the next is no batch
-            pairs = zip(inputs, made, strict=True)
-            own = [(t, m) for t, m in pairs if m is None and t.grad_fn is None]
-            inputs, made = [t for t, _ in own], [m for _, m in own]
+            inputs = [
+                tensor
+                for tensor, source in zip(inputs, sources, strict=True)
+                if source is None and tensor.grad_fn is None
+            ]
+            sources = [None] * len(inputs)
         if inputs:
-            self._batches.append(snapshot.BatchSummary(inputs, made, unseen, known))
+            self._batches.append(reader.read(inputs, sources))
 
     def leave_innermost(self, module: nn.Module, output: Any) -> None:
         """Note the mode of a module that called no other, and what it made."""
@@ -89,7 +94,7 @@ class Forward:
         joined = {key: [x for b in batches for x in b[key]] for key in keys}
         output = None
         if self._output:
-            output = {**self._output[1].record(), "class": self._output[0]}
+            output = {**self._output[1].record(), "layer": self._output[0]}
         return {
             "batch": joined or None,
             "mode": self._mode(),

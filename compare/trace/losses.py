@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .snapshot import BatchSummary, Record
+from .snapshot import BatchReader, Record
 
 _ALSO = {"cross_entropy", "binary_cross_entropy", "kl_div"}
 _ALSO |= {"binary_cross_entropy_with_logits"}
@@ -22,12 +22,7 @@ class LossCall:
     """A loss function that was called: which, how, and with what."""
 
     def __init__(
-        self,
-        name: str,
-        arguments: Record,
-        result: Tensor,
-        unseen: Callable[..., None],
-        known: dict[tuple[int, int], Any],
+        self, name: str, arguments: Record, result: Tensor, reader: BatchReader
     ) -> None:
         self.node = result.grad_fn._sequence_nr() if result.grad_fn else None
         self._name = name
@@ -35,8 +30,8 @@ class LossCall:
         options = {k: v for k, v in arguments.items() if k not in tensors}
         self._options = {k: repr(v) for k, v in options.items() if k not in _OLD}
         self._keys = list(tensors)
-        self._summary = BatchSummary(list(tensors.values()), (), unseen, known)
         values = list(tensors.values())
+        self._summary = reader.read(values, [None] * len(values))
         self._autocast = torch.is_autocast_enabled(result.device.type)
         self._numbers: list[Tensor] = []
         with torch.no_grad():
@@ -56,11 +51,7 @@ class LossCall:
             )
 
     def record(self) -> Record:
-        """Return its name, options, arguments, result and what the arguments look like.
-
-        spread is the smallest and largest prediction, and by how much the classes' sum
-        is away from 1; ignored is the number of targets that ignore_index leaves out.
-        """
+        """Return its name, options, arguments, result and what the arguments look like."""
         return {
             "name": self._name,
             "options": self._options,
