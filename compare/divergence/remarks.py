@@ -10,7 +10,7 @@ def remarks(comparison: Comparison) -> list[str]:
     a, b = comparison.a, comparison.b
     said = [*a.remarks, *b.remarks]
     said += [f"not seen in {run.name}: {what}" for run in (a, b) for what in run.unseen]
-    if not comparison.comparable:
+    if not comparison.weights_comparable:
         said.append("weights and gradients were not compared: other fingerprints")
     one, other = comparison.evaluations.get(0, ([], []))
     if comparison.pairs and len(one) != len(other):
@@ -18,14 +18,14 @@ def remarks(comparison: Comparison) -> list[str]:
             f"before the first step {a.name} evaluates {len(one)} batches and {b.name}"
             f" {len(other)} (as a Trainer's sanity check): no difference"
         )
-    lanes = comparison.alignment.lane_a, comparison.alignment.lane_b
+    roles = comparison.alignment.role_a, comparison.alignment.role_b
     used = {(x.optimizer, y.optimizer) for x, y in comparison.pairs}
     for i, j in sorted(used):
-        if lanes[0][i] != lanes[1][j]:
+        if roles[0][i] != roles[1][j]:
             continue
         match = comparison.alignment.matches[i, j]
         names = a.optimizers[i].names, b.optimizers[j].names
-        if match.how == "position":
+        if match.by_position:
             said.append(
                 f"parameters are matched by position: {names[0][0]} in {a.name} is"
                 f" {names[1][0]} in {b.name}"

@@ -69,13 +69,13 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
             "size": _finite(found[0].relative) if found else None,
             "last_size": _finite(found[-1].relative) if found else None,
             "trend": trend(found),
-            "rounding": Evidence(comparison, first).rounding,
+            "rounding": Evidence(comparison, first).is_rounding,
             "causes": [
                 {
                     "name": finding.cause.name,
                     "what": finding.cause.what,
                     "because": finding.because,
-                    "confirm": finding.cause.confirm,
+                    "advice": finding.cause.advice,
                     "lesson": finding.cause.lesson,
                     "case": finding.cause.case,
                 }
@@ -101,7 +101,7 @@ def _what(difference: Difference) -> str:
 def _whose(comparison: Comparison, difference: Difference) -> str:
     """Say whose step it is, and which of its own, if there are several optimizers."""
     evidence = Evidence(comparison, difference)
-    if len(comparison.a.optimizers) < 2 or not evidence.optimizers or not evidence.pair:
+    if len(comparison.a.optimizers) < 2 or not evidence.in_a_step:
         return ""
     optimizer = evidence.optimizers[0]
     number = evidence.pair[0].optimizer
@@ -122,7 +122,7 @@ def _table(*rows: Sequence[str]) -> str:
 
 def _rounding(comparison: Comparison, first: Difference) -> list[str]:
     evidence = Evidence(comparison, first)
-    if not evidence.rounding:
+    if not evidence.is_rounding:
         return []
     reasons = ", ".join(evidence.machine) or "nothing that was recorded"
     return [
@@ -135,7 +135,9 @@ def _rounding(comparison: Comparison, first: Difference) -> list[str]:
 
 def causes_as_text() -> str:
     """Return all known causes as a table."""
-    rows = [[c.name, c.quantities, c.lesson, c.case, c.what] for c in CAUSES]
+    rows = [
+        [c.name, ", ".join(sorted(c.seen_in)), c.lesson, c.case, c.what] for c in CAUSES
+    ]
     return _table(["cause", "seen in", "lesson", "clinic", "what happened"], *rows)
 
 
@@ -171,7 +173,7 @@ def _reasons(found: list[Finding]) -> str:
         cause = finding.cause
         lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
         lines.append(_fill(f"   Seen: {finding.because}."))
-        lines.append(_fill(f"   To confirm: {cause.confirm}"))
+        lines.append(_fill(f"   What to do: {cause.advice}"))
         lines.append(
             _fill(f"   See the lesson {cause.lesson}, and {cause.case} in the clinic.")
         )

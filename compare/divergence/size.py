@@ -89,7 +89,7 @@ def tensors_apart(a: Tensors, b: Tensors, how: Match) -> float:
     apart = (
         abs(a.norms[i] - b.norms[j]) / max(a.norms[i], b.norms[j], 0.1 * total)
         for i, j in how.pairs
-        if a.part(i) != b.part(j)
+        if a.hash_of(i) != b.hash_of(j)
     )
     return max(apart, default=0.0)
 
@@ -99,9 +99,11 @@ def batches_apart(a: Batch, b: Batch) -> float:
     apart = [0.0]
     if a.shape != b.shape:
         return math.inf
-    for one, other, head, heads in zip(a.norm, b.norm, a.head, b.head, strict=True):
-        apart.append(distance(one, other))
-        scale = max(map(abs, (*head, *heads)), default=1.0) or 1.0
-        pairs = zip(head, heads, strict=False)
+    for norm_a, norm_b, first_a, first_b in zip(
+        a.norm, b.norm, a.first, b.first, strict=True
+    ):
+        apart.append(distance(norm_a, norm_b))
+        scale = max(map(abs, (*first_a, *first_b)), default=1.0) or 1.0
+        pairs = zip(first_a, first_b, strict=False)
         apart += [abs(x - y) / scale for x, y in pairs]
     return max(apart)

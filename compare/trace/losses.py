@@ -51,7 +51,7 @@ class LossCall:
             )
 
     def record(self) -> Record:
-        """Return its name, options, arguments, result and what the arguments look like."""
+        """Return what the format calls a function."""
         return {
             "name": self._name,
             "options": self._options,

@@ -160,9 +160,10 @@ class Recorder:
 
     @_safe
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        kind: Any = type(module)
         outer = self._calls[-1] if self._calls else None
         self._calls.append(_NOT_SEEN)  # unless the lines below say otherwise
-        if (outer and not outer.inside_is_seen) or _is_no_model(type(module)):
+        if (outer and not outer.inside_is_seen) or _is_no_model(kind):
             return
         if outer:
             outer.is_innermost = False
@@ -175,7 +176,7 @@ class Recorder:
         elif not self._take_inputs(module, args):
             return
         # what torch.compile calls inside is not the model's
-        opaque = type(module).__name__ == "OptimizedModule"
+        opaque = kind.__name__ == "OptimizedModule"
         self._calls[-1] = _Call(is_seen=True, inside_is_seen=not opaque)
 
     def _take_inputs(self, module: nn.Module, args: tuple[Any, ...]) -> bool:

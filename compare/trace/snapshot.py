@@ -64,7 +64,7 @@ class BatchReader:
         return summary
 
     def _summarize(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return the fingerprints, and mean, norm and first values; None: unreadable."""
+        """Return fingerprints, and mean, norm and first values; None if unreadable."""
         try:
             dense = plain(tensor)
             if dense.is_sparse:
