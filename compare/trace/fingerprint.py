@@ -44,8 +44,7 @@ _GOLDEN = -0x61C8864680B583EB  # 2**64 divided by the golden ratio, as a signed 
 def fingerprints(tensors: Sequence[Tensor]) -> Tensor:
     """Return one int64 per tensor, shape (len(tensors),), on the tensors' device.
 
-    All tensors must live on one device, and there must be at least one. Raises
-    TypeError for a tensor without bytes of its own: meta, quantized, nested, fake.
+    All must live on one device and be as `plain` returns them; at least one.
     """
     data = [_bytes(t) for t in tensors]
     if data[0].device.type != "cpu":
@@ -66,10 +65,11 @@ def packed_sums(data: Sequence[Tensor]) -> Tensor:
 
 
 def batch_fingerprint(batch: Tensor) -> Tensor:
-    """Return two int64, shape (2,): the fingerprint of a batch, and its bag.
+    """Return two int64, shape (2,): the fingerprint of a batch, and that of its rows.
 
-    The bag is the sum of the fingerprints of the rows (the samples): equal for the
-    same samples in another order. Bags of several batches add up to the bag of all.
+    The second is the sum of the fingerprints of the rows (the samples): equal for the
+    same samples in another order. Sums of several batches add up to the sum of all.
+    The batch must be as `plain` returns it.
     """
     data = _bytes(batch)
     rows = len(batch) if batch.dim() and batch.numel() else 1
@@ -119,11 +119,10 @@ def plain(tensor: Tensor) -> Tensor:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """Return the tensor's bytes in logical order, as an aligned vector of uint8."""
-    values = plain(tensor)
-    if values.is_sparse:
-        values = values.coalesce()
-        return torch.cat([_bytes(values.indices()), _bytes(values.values())])
-    values = values.resolve_conj().resolve_neg().contiguous()
+    if tensor.is_sparse:
+        entries = tensor.coalesce()
+        return torch.cat([_bytes(entries.indices()), _bytes(entries.values())])
+    values = tensor.resolve_conj().resolve_neg().contiguous()
     if values.storage_offset() * values.element_size() % 8:
         values = values.clone()  # a slice that starts in the middle of a word
     return values.reshape(-1).view(torch.uint8)

@@ -63,7 +63,7 @@ class Forward:
         mode = "train" if module.training else "eval"
         name = type(module).__name__
         self._modes.setdefault(mode, set()).add(name)
-        if next(module.parameters(), None) is not None:
+        if has_parameters(module):
             found = snapshot.tensors_in(output)
             self._last = (name, found[0]) if found else None
 
@@ -113,6 +113,14 @@ class Forward:
             return next(iter(self._modes))
         parts = sorted(self._modes.items())
         return "; ".join(f"{mode}: {', '.join(sorted(who))}" for mode, who in parts)
+
+
+def has_parameters(module: nn.Module) -> bool:
+    """Tell whether a module or one inside it has a parameter; at once, mostly."""
+    if any(parameter is not None for parameter in module._parameters.values()):
+        return True
+    children = [child for child in module._modules.values() if child is not None]
+    return any(map(has_parameters, children))
 
 
 def describe(module: nn.Module) -> str:

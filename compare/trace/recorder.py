@@ -42,7 +42,7 @@ from torch.optim.optimizer import (
 )
 
 from . import snapshot
-from .forward import Forward, describe, graph, in_checkpoint
+from .forward import Forward, describe, graph, has_parameters, in_checkpoint
 from .losses import LossCall, Losses
 from .snapshot import BatchReader, Record, TensorsSummary
 
@@ -169,7 +169,7 @@ class Recorder:
             outer.is_innermost = False
             if self._forward:
                 self._forward.seen.add(module)
-        elif next(module.parameters(), None) is None:  # a transform, an activation
+        elif not has_parameters(module):  # a transform, an activation
             if self._forward and not self._described:
                 self._forward.layers.append(f"({describe(module)})")
             return
@@ -200,9 +200,10 @@ class Recorder:
         if call.is_innermost:
             self._forward.leave_innermost(module, output)
             if not self._described:
-                bare = next(module.parameters(), None) is None
                 text = describe(module)
-                self._forward.layers.append(f"({text})" if bare else text)
+                self._forward.layers.append(
+                    text if has_parameters(module) else f"({text})"
+                )
         if not self._calls:
             self._forward.leave(output)
             for tensor in snapshot.tensors_in(output):

@@ -84,7 +84,9 @@ class LossCall:
 
     name: str
     options: dict[str, str]
-    names: tuple[str, ...]
+    shape: tuple[int, ...]  # of the prediction
+    prediction: Tensors
+    names: tuple[str, ...]  # of the other tensors: the target, weights of classes
     arguments: Batch
     autocast: bool
     value: float | None
@@ -181,7 +183,12 @@ class Run:
             self._settings[number] = _frozen(record["settings"])
         buffers = _tensors(record["buffers"])
         functions = [
-            _made(LossCall, call, arguments=_batch(call["arguments"]))
+            _made(
+                LossCall,
+                call,
+                prediction=_tensors(call["prediction"]),
+                arguments=_batch(call["arguments"]),
+            )
             for call in record["functions"]
         ]
         return _made(

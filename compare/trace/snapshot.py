@@ -223,8 +223,9 @@ def random_state() -> Record:
     Python's and NumPy's show the position in the current 624 numbers after a colon.
     """
     state = {"torch": _checksum(torch.get_rng_state())}
-    numbers = random.getstate()[1]
-    state["python"] = f"{hash(numbers[:-1]) & 0xFFFFFFFF:08x}:{numbers[-1]}"
+    *_, position = numbers = random.getstate()[1]
+    some = hash(numbers[1:9])  # all of the 624 change together
+    state["python"] = f"{some & 0xFFFFFFFF:08x}:{position}"
     if torch.cuda.is_initialized():
         state["cuda"] = _checksum(torch.cuda.get_rng_state())
     if numpy := sys.modules.get("numpy.random"):
@@ -294,7 +295,7 @@ def settings(optimizer: torch.optim.Optimizer) -> list[Record]:
 
 def _norms(tensors: Iterable[Tensor]) -> Tensor:
     norms = torch._foreach_norm([_values(t) for t in tensors])
-    return torch.stack([norm.float() for norm in norms])
+    return torch.stack([n if n.dtype == torch.float32 else n.float() for n in norms])
 
 
 def _values(values: Tensor) -> Tensor:

@@ -33,6 +33,21 @@ def closure_keeps_gradients(e: Evidence) -> str | None:
 @cause(
     seen_in={"loss"},
     strength=PROVEN,
+    advice="Call optimizer.step() once for each batch or window of batches.",
+    lesson="train",
+    case="stepped-twice",
+)
+def step_without_backward(e: Evidence) -> str | None:
+    """One run takes a step without a backward before it: twice for one batch, say."""
+    has_loss = [bool(step.loss) for step in e.pair]
+    if has_loss[0] == has_loss[1]:
+        return None
+    return f"{e.runs[has_loss.index(False)].name} has no backward before this step"
+
+
+@cause(
+    seen_in={"loss"},
+    strength=PROVEN,
     advice="Give cross_entropy and binary_cross_entropy_with_logits the scores"
     " themselves.",
     lesson="train",
@@ -97,7 +112,7 @@ def shapes_broadcast(e: Evidence) -> str | None:
         broadcast = [_is_broadcast(call) for call in calls]
         if broadcast[0] != broadcast[1]:
             where = broadcast.index(True)
-            shapes = calls[where].arguments.shape[:2]
+            shapes = calls[where].shape, *calls[where].arguments.shape[:1]
             words = " and ".join("x".join(map(str, s)) or "scalar" for s in shapes)
             return f"in {e.runs[where].name} prediction and target are {words}"
     return None
@@ -106,8 +121,7 @@ def shapes_broadcast(e: Evidence) -> str | None:
 def _is_broadcast(call: LossCall) -> bool:
     if call.name in ("cross_entropy", "nll_loss", "ctc_loss"):
         return False
-    shapes = call.arguments.shape[:2]
-    return len({len(shape) for shape in shapes}) > 1
+    return any(len(shape) != len(call.shape) for shape in call.arguments.shape[:1])
 
 
 @cause(
@@ -141,7 +155,7 @@ def token_mean(e: Evidence) -> str | None:
     losses_a, losses_b = e.pair[0].loss, e.pair[1].loss
     if not len(losses_a) == len(losses_b) > 1 or e.pair[0].closure:
         return None
-    if _differs(e, _PREDICTION) or any(x.name != y.name for x, y in e.calls):
+    if _predictions_differ(e) or any(x.name != y.name for x, y in e.calls):
         return None
     ratios = [x / y for x, y in zip(losses_a, losses_b, strict=True) if y]
     low, high = min(ratios, default=0), max(ratios, default=0)
@@ -271,7 +285,7 @@ def other_loss_by_hand(e: Evidence) -> str | None:
     """The targets differ, or what is calculated after the model's last layer."""
     if e.step or e.initial or other_output(e):
         return None
-    if not e.calls or e.calls_differ or _differs(e, _PREDICTION):
+    if not e.calls or e.calls_differ or _predictions_differ(e):
         return "weights and the last layer's output are the same, yet another loss"
     return None
 
@@ -296,20 +310,27 @@ def weights_changed_outside(e: Evidence) -> str | None:
     return "batch, mode, generators and the weights after the last step are the same"
 
 
-_PREDICTION, _TARGET, _WEIGHT = 0, 1, 2  # the arguments of a loss function
+_TARGET, _WEIGHT = 0, 1  # places among the arguments of a loss function
 
 
 def _differs(e: Evidence, place: int) -> bool:
     """Tell whether this argument of the first loss function differs."""
-    for calls in e.calls[:1]:
-        one, other = (call.arguments.hash[place : place + 1] for call in calls)
-        return one != other
-    return False
+    return any(
+        one.arguments.hash[place : place + 1] != other.arguments.hash[place : place + 1]
+        for one, other in e.calls[:1]
+    )
+
+
+def _predictions_differ(e: Evidence) -> bool:
+    """Tell whether the first loss function is given another prediction."""
+    pairs = [(one.prediction, other.prediction) for one, other in e.calls[:1]]
+    comparable = e.comparison.weights_comparable
+    return comparable and any(one.hash != other.hash for one, other in pairs)
 
 
 def _other_targets_alone(e: Evidence) -> bool:
     """Tell whether only the targets of the first loss function differ."""
-    return _differs(e, _TARGET) and not _differs(e, _PREDICTION)
+    return _differs(e, _TARGET) and not _predictions_differ(e)
 
 
 def _factor(e: Evidence) -> int | None:

@@ -234,6 +234,8 @@ def other_forward(e: Evidence) -> str | None:
 
 def other_output(e: Evidence) -> bool:
     """Tell whether a last layer gives something else, where both were seen."""
+    if not e.comparison.weights_comparable:
+        return False
     pairs = zip(e.pair[0].output, e.pair[1].output, strict=False)
     return any(x and y and x.hashes != y.hashes for x, y in pairs)
 
