@@ -14,7 +14,7 @@ WORD = 1 << 64  # hashes of rows add up modulo this
 SAME_FORMULA = ("foreach", "fused", "capturable", "differentiable")
 """Options of optimizers that choose another way to calculate the same."""
 
-_GENERATORS = {
+GENERATORS = {
     "torch": "torch",
     "cuda": "torch on the GPU",
     "numpy": "NumPy",
@@ -178,7 +178,7 @@ class Evidence:
         one, other = (step.random for step in self.pair)
         return [
             words
-            for name, words in _GENERATORS.items()
+            for name, words in GENERATORS.items()
             if name in one and one[name] != other.get(name, one[name])
             if name in ("torch", "cuda") or self._is_used(name)
         ]
@@ -196,7 +196,7 @@ class Evidence:
                 # the text before the colon stays until 624 numbers were drawn
                 keys = [random[name].partition(":")[0] for random in first]
                 if keys[0] != keys[1]:
-                    found.append(f"the generator of {_GENERATORS[name]} differs")
+                    found.append(f"the generator of {GENERATORS[name]} differs")
         return found
 
     # The size of the difference

@@ -89,7 +89,8 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
 
 def _when(difference: Difference) -> str:
     if difference.quantity == "evaluation":
-        return f"after step {difference.step}" if difference.step >= 0 else "at once"
+        after = f"after step {difference.step}"
+        return after if difference.step >= 0 else "before the first step"
     return f"at step {difference.step}"
 
 
@@ -127,8 +128,9 @@ def _rounding(comparison: Comparison, first: Difference) -> list[str]:
     reasons = ", ".join(evidence.machine) or "nothing that was recorded"
     return [
         _fill(
-            f"It has the size of the last bits ({evidence.size:.1g}), as rounding makes"
-            f" it, however large it becomes later. Not the same is: {reasons}."
+            f"The difference has the size of the last bits ({evidence.size:.1g}), as"
+            " rounding makes it, however large it becomes later. Not the same in both"
+            f" runs: {reasons}."
         )
     ]
 
@@ -152,8 +154,9 @@ def _later(comparison: Comparison, first: Difference) -> list[str]:
         ]
         shown += found[-1:] if len(found) > 1 else []
         words = ", ".join(f"{_percent(size)} at step {size.step}" for size in shown)
+        ending = f": {trend(found)}." if trend(found) else "."
         lines.append(
-            _fill(f"Relative size, by {measured}: {words}" + _ending(trend(found)))
+            _fill(f"Relative size of the difference in {measured}: {words}{ending}")
         )
     training = comparison.in_training
     if first.quantity == "evaluation" and training:
@@ -167,15 +170,17 @@ def _later(comparison: Comparison, first: Difference) -> list[str]:
 
 def _reasons(found: list[Finding]) -> str:
     if not found:
-        return "No cause that is known here fits."
+        return "None of the known causes fits."
     lines = ["Likely causes, the most likely first"]
     for number, finding in enumerate(found, 1):
         cause = finding.cause
         lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
-        lines.append(_fill(f"   Seen: {finding.because}."))
+        lines.append(_fill(f"   Evidence: {finding.because}."))
         lines.append(_fill(f"   What to do: {cause.advice}"))
         lines.append(
-            _fill(f"   See the lesson {cause.lesson}, and {cause.case} in the clinic.")
+            _fill(
+                f"   See the lesson {cause.lesson}, and {cause.case} of compare.clinic."
+            )
         )
     return "\n".join(lines)
 
@@ -183,10 +188,6 @@ def _reasons(found: list[Finding]) -> str:
 def _fill(text: str) -> str:
     indent = "" if text[0].isalpha() else "   "
     return textwrap.fill(text, 88, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _ending(words: str) -> str:
-    return f": {words}." if words else "."
 
 
 def _percent(size: Size) -> str:

@@ -136,10 +136,13 @@ def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="compare/trace",
-        usage="%(prog)s --out FILE -- SCRIPT [ARGS] | -- -m MODULE [ARGS]",
+        usage="%(prog)s --out FILE -- SCRIPT [ARGS]\n"
+        "       %(prog)s --out FILE -- -m MODULE [ARGS]",
         description="Run a training script and record every step of it.",
     )
-    parser.add_argument("--out", required=True, type=Path, help="the file to write")
+    parser.add_argument(
+        "--out", metavar="FILE", required=True, type=Path, help="the file to write"
+    )
     split = argv.index("--") if "--" in argv else len(argv)
     out: Path = parser.parse_args(argv[:split]).out
     command = argv[split + 1 :]
