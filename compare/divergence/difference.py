@@ -165,20 +165,19 @@ def _in_forwards(a: Step, b: Step) -> Found | None:
     """Compare batches, modes and losses in the order in which they came."""
     seen = bool(a.batch and b.batch)  # a compiler may hide it: then no evidence
     if seen and len(a.batch) != len(b.batch):
-        counts = len(a.batch), len(b.batch)
-        return "batch", f"{counts[0]} batches", f"{counts[1]} batches", "in one step"
+        return "batch", _count(a.batch), _count(b.batch), "their number in a step"
     in_turn = seen and len(a.loss) == len(b.loss) == len(a.batch)
     for index in range(len(a.batch) if seen else 0):
         where = f"number {index} of {len(a.batch)}" if len(a.batch) > 1 else ""
         one, other = a.batch[index], b.batch[index]
         if one and other and not same_batch(one, other):
-            return "batch", show_batch(one), show_batch(other), where
+            return "batch", _show(one), _show(other), where
         if one and other and a.mode[index] != b.mode[index]:
             return "mode", a.mode[index], b.mode[index], where
         if in_turn and _bits(a.loss[index]) != _bits(b.loss[index]):
             return "loss", repr(a.loss[index]), repr(b.loss[index]), where
     if len(a.loss) != len(b.loss):
-        return "loss", _numbers(a.loss), _numbers(b.loss), "how many"
+        return "loss", _numbers(a.loss), _numbers(b.loss), "their number"
     for index, (loss_a, loss_b) in enumerate(zip(a.loss, b.loss, strict=True)):
         if _bits(loss_a) != _bits(loss_b):
             where = f"evaluation {index + 1} of {len(a.loss)}" if a.closure else ""
@@ -189,7 +188,7 @@ def _in_forwards(a: Step, b: Step) -> Found | None:
 def _in_evaluation(a: Evaluation, b: Evaluation) -> tuple[str, str, str] | None:
     """Return what differs between two evaluation batches, and both values."""
     if a.batch and b.batch and not same_batch(a.batch, b.batch):
-        return "input", show_batch(a.batch), show_batch(b.batch)
+        return "input", _show(a.batch), _show(b.batch)
     if a.mode != b.mode:
         return "mode", a.mode, b.mode
     if a.output and b.output and a.output.hashes != b.output.hashes:
@@ -223,8 +222,7 @@ def _in_evaluations(result: Comparison, done: int) -> Iterator[Difference]:
             yield Difference(done - 1, "evaluation", text_a, text_b, where)
             return
     if len(a) != len(b):
-        text_a, text_b = f"{len(a)} batches", f"{len(b)} batches"
-        yield Difference(done - 1, "evaluation", text_a, text_b, "how many")
+        yield Difference(done - 1, "evaluation", _count(a), _count(b), "their number")
 
 
 def _without_role(run: Run, roles: Sequence[int | None]) -> str:
@@ -266,13 +264,18 @@ def _numbers(values: Sequence[float]) -> str:
     return f"{shown}, ... ({len(values)})" if len(values) > 4 else shown or "-"
 
 
-def show_batch(batch: Batch) -> str:
-    """Return a batch in words: shapes, dtypes, means, hash."""
-    parts = zip(batch.shape, batch.dtype, batch.mean, strict=True)
-    words = (
-        f"{'x'.join(map(str, s)) or 'scalar'} {d} mean {m:.6g}" for s, d, m in parts
+def _count(batches: Sequence[object]) -> str:
+    return "1 batch" if len(batches) == 1 else f"{len(batches)} batches"
+
+
+def _show(batch: Batch) -> str:
+    """Return the shape, dtype, mean and hash of each tensor."""
+    parts = zip(batch.shape, batch.dtype, batch.mean, batch.hash, strict=True)
+    return " and ".join(
+        f"{'x'.join(map(str, shape)) or 'scalar'} {dtype} mean {mean:.6g},"
+        f" hash {str(code)[:8]}"
+        for shape, dtype, mean, code in parts
     )
-    return f"{' and '.join(words)}, hash {str(batch.hash[0])[:8]}"
 
 
 def _norms(a: Tensors, b: Tensors) -> tuple[str, str]:

@@ -234,8 +234,11 @@ class Evidence:
         """Tell whether the difference has the size of the last bits."""
         if self.size is None or self.size != self.size:
             return False
-        if self.quantity == "batch" and "int" in str(self.batches):
-            return False  # whole numbers are not rounded
+        if self.quantity == "batch" and self.batches:
+            one, other = self.batches
+            is_moved = one.rows == other.rows or one.dtype != other.dtype
+            if is_moved or "int" in str(one.dtype):  # whole numbers are not rounded
+                return False
         words = [e.precision for run in self.evaluations for e in run]
         if self.in_a_step:
             words += [text for step in self.pair for text in step.precision]

@@ -49,7 +49,7 @@ def as_text(comparison: Comparison) -> str:
             _reasons(findings(comparison)),
         ]
     if said := remarks(comparison):
-        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}") for line in said))
+        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}", "  ") for line in said))
     return "\n\n".join(parts)
 
 
@@ -174,19 +174,15 @@ def _reasons(found: list[Finding]) -> str:
     lines = ["Likely causes, the most likely first"]
     for number, finding in enumerate(found, 1):
         cause = finding.cause
-        lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
-        lines.append(_fill(f"   Evidence: {finding.because}."))
-        lines.append(_fill(f"   What to do: {cause.advice}"))
-        lines.append(
-            _fill(
-                f"   See the lesson {cause.lesson}, and {cause.case} of compare.clinic."
-            )
-        )
+        lines.append(_fill(f"{number}. {cause.name}: {cause.what}", "   "))
+        lines.append(_fill(f"   Evidence: {finding.because}.", "   "))
+        lines.append(_fill(f"   What to do: {cause.advice}", "   "))
+        where = f"the lesson {cause.lesson}, and {cause.case} of compare.clinic"
+        lines.append(_fill(f"   See {where}.", "   "))
     return "\n".join(lines)
 
 
-def _fill(text: str) -> str:
-    indent = "" if text[0].isalpha() else "   "
+def _fill(text: str, indent: str = "") -> str:
     return textwrap.fill(text, 88, subsequent_indent=indent, break_on_hyphens=False)
 
 

@@ -84,14 +84,17 @@ def tolerance(precisions: Sequence[str]) -> float:
 
 
 def tensors_apart(a: Tensors, b: Tensors, how: Match) -> float:
-    """Return the largest distance of two tensors' norms, in parts of a large one."""
+    """Return the largest distance of two norms, in parts of a large one.
+
+    nan where only one run has the tensor that differs.
+    """
     total = max(a.norm, b.norm) or 1.0
     apart = (
         abs(a.norms[i] - b.norms[j]) / max(a.norms[i], b.norms[j], 0.1 * total)
         for i, j in how.pairs
         if a.hash_of(i) != b.hash_of(j)
     )
-    return max(apart, default=0.0)
+    return max(apart, default=math.nan)
 
 
 def batches_apart(a: Batch, b: Batch) -> float:

@@ -14,7 +14,7 @@ CAUSES = [
     thing
     for module in (start, order, content, mode, loss, update, evaluation)
     for thing in vars(module).values()
-    if isinstance(thing, Cause)
+    if isinstance(thing, Cause) and thing.sign.__module__ == module.__name__
 ]
 
 

@@ -85,6 +85,6 @@ def scaling(e: Evidence) -> str | None:
             shift = other[0] - scale * one[0]
             size = max(map(abs, other)) or 1.0
             if scale and abs(scale * one[2] + shift - other[2]) < 1e-4 * size:
-                formula = f"{scale:.4g} times the other's, {shift:+.4g}"
-                return f"the first values are {formula}"
+                plus = f", {shift:+.4g}" if abs(shift) > 1e-6 * size else ""
+                return f"the first values are {scale:.4g} times the other's{plus}"
     return None

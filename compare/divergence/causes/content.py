@@ -115,7 +115,8 @@ def _other_sources(e: Evidence) -> list[tuple[str, bool]]:
 def _in_words(source: tuple[int, bool] | None) -> str:
     if source is None:
         return "no model's output"
-    when = f"{source[0]} steps before" if source[0] else "just before"
+    steps = "a step" if source[0] == 1 else f"{source[0]} steps"
+    when = f"{steps} before" if source[0] else "just before"
     return f"made by a model {when}"
 
 
@@ -215,7 +216,7 @@ def other_dtype(e: Evidence) -> str | None:
 )
 def scaled_input(e: Evidence) -> str | None:
     """The inputs are scaled or normalized differently."""
-    return scaling(e)
+    return None if e.seeds else scaling(e)
 
 
 @cause(

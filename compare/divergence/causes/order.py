@@ -7,7 +7,13 @@ from itertools import accumulate
 
 from ...trace.run import Step
 from ..evidence import WORD, Evidence
-from .batches import looks_augmented, same_samples, scaling, sum_of_rows
+from .batches import (
+    looks_augmented,
+    same_samples,
+    scaling,
+    shapes_differ,
+    sum_of_rows,
+)
 from .cause import LIKELY, PROVEN, cause
 
 
@@ -21,7 +27,7 @@ from .cause import LIKELY, PROVEN, cause
 )
 def epoch_kept_by_workers(e: Evidence) -> str | None:
     """The data set is told the epoch, and its workers keep the first one."""
-    repeating = _repeating_run(e)
+    repeating = None if shapes_differ(e) else _repeating_run(e)
     for run, steps in zip(e.runs, e.steps, strict=True):
         if repeating and run.name != repeating:
             epochs = steps[: e.step], steps[e.step : 2 * e.step]
@@ -160,8 +166,8 @@ def rows_apart(e: Evidence) -> str | None:
     if e.batches and len(e.batches[0].hash) == len(e.batches[1].hash):
         one, other = e.batches
         moved = [x != y for x, y in zip(one.hash, other.hash, strict=True)]
-        if one.rows == other.rows and True in moved and False in moved:
-            return f"input {moved.index(True)} has its rows in another order, not all"
+        if one.rows == other.rows and 0 < sum(moved) < len(moved):
+            return f"the rows of input {moved.index(True)} alone are in another order"
     return None
 
 
