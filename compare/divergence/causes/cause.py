@@ -25,8 +25,8 @@ class Cause:
     """
 
     name: str
-    seen_in: frozenset[str]
     strength: float
+    seen_in: frozenset[str]
     sign: Sign
     what: str
     advice: str  # how to confirm and mend it
@@ -43,17 +43,22 @@ class Finding:
 
 
 def cause(
-    *, seen_in: set[str], strength: float, advice: str, lesson: str, case: str
+    strength: float, seen_in: set[str], *, lesson: str, case: str
 ) -> Callable[[Sign], Cause]:
-    """Make a sign a cause. Its name and its docstring are those of the cause."""
+    """Make a sign a cause, of the same name.
+
+    The docstring of the sign says what happened, and in its last paragraph what to do.
+    """
 
     def make(sign: Sign) -> Cause:
+        paragraphs = (sign.__doc__ or "").split("\n\n")
+        *what, advice = (" ".join(paragraph.split()) for paragraph in paragraphs)
         return Cause(
             name=sign.__name__.replace("_", "-"),
-            seen_in=frozenset(seen_in),
             strength=strength,
+            seen_in=frozenset(seen_in),
             sign=sign,
-            what=" ".join((sign.__doc__ or "").split()),
+            what=" ".join(what),
             advice=advice,
             lesson=lesson,
             case=case,

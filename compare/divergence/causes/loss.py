@@ -10,15 +10,12 @@ from .cause import LIKELY, POSSIBLE, PROVEN, cause
 from .start import other_output, unseen_batch
 
 
-@cause(
-    seen_in={"loss", "gradient"},
-    strength=PROVEN,
-    advice="Call optimizer.zero_grad() as the first line of the closure.",
-    lesson="closure",
-    case="closure-keeps-gradients",
-)
+@cause(PROVEN, {"loss", "gradient"}, lesson="closure", case="closure-keeps-gradients")
 def closure_keeps_gradients(e: Evidence) -> str | None:
-    """Gradients are not cleared inside the closure: they add up over its calls."""
+    """Gradients are not cleared inside the closure: they add up over its calls.
+
+    Call optimizer.zero_grad() as the first line of the closure.
+    """
     one, other = e.pair
     calls = zip(one.loss, other.loss, one.closure, other.closure, strict=False)
     for number, (loss_a, loss_b, norm_a, norm_b) in enumerate(calls, 1):
@@ -30,31 +27,24 @@ def closure_keeps_gradients(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Call optimizer.step() once for each batch or window of batches.",
-    lesson="train",
-    case="stepped-twice",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="stepped-twice")
 def step_without_backward(e: Evidence) -> str | None:
-    """One run takes a step without a backward before it: twice for one batch, say."""
+    """One run takes a step without a backward before it: twice for one batch, say.
+
+    Call optimizer.step() once for each batch or window of batches.
+    """
     has_loss = [bool(step.loss) for step in e.pair]
     if has_loss[0] == has_loss[1]:
         return None
     return f"{e.runs[has_loss.index(False)].name} has no backward before this step"
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Give cross_entropy and binary_cross_entropy_with_logits the scores"
-    " themselves.",
-    lesson="train",
-    case="softmax-twice",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="softmax-twice")
 def softmax_twice(e: Evidence) -> str | None:
-    """The model ends in a softmax or sigmoid, and the loss has one of its own."""
+    """The model ends in a softmax or sigmoid, and the loss has one of its own.
+
+    Give cross_entropy and binary_cross_entropy_with_logits the scores themselves.
+    """
     for calls in e.calls:
         squashed = [_is_squashed(call) for call in calls]
         if squashed[0] != squashed[1]:
@@ -73,15 +63,12 @@ def _is_squashed(call: LossCall) -> bool:
     return call.name == "binary_cross_entropy_with_logits"
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Compare the two.",
-    lesson="train",
-    case="loss-replaced",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-replaced")
 def other_loss_function(e: Evidence) -> str | None:
-    """Another loss function is called."""
+    """Another loss function is called.
+
+    Compare the two.
+    """
     for one, other in e.calls:
         if one.name != other.name and not _is_same_formula(one, other):
             return f"{one.name} against {other.name}"
@@ -96,17 +83,13 @@ def _is_same_formula(one: LossCall, other: LossCall) -> bool:
     return distance(one.value or 0, other.value or 0) < 1e-5
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Give both the same shape: prediction.squeeze(1), or target.unsqueeze(1).",
-    lesson="train",
-    case="shapes-broadcast",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="shapes-broadcast")
 def shapes_broadcast(e: Evidence) -> str | None:
     """Prediction and target have different shapes in one run, and are broadcast.
 
     Each prediction meets every target.
+
+    Give both the same shape: prediction.squeeze(1), or target.unsqueeze(1).
     """
     for calls in e.calls:
         broadcast = [_is_broadcast(call) for call in calls]
@@ -124,33 +107,25 @@ def _is_broadcast(call: LossCall) -> bool:
     return any(len(shape) != len(call.shape) for shape in call.arguments.shape[:1])
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Set padded targets to ignore_index, which is -100 unless you change it.",
-    lesson="train",
-    case="targets-padded",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="targets-padded")
 def targets_padded(e: Evidence) -> str | None:
-    """Padding counts as a target in one run only."""
+    """Padding counts as a target in one run only.
+
+    Set padded targets to ignore_index, which is -100 unless you change it.
+    """
     for one, other in e.calls:
         if one.ignored != other.ignored and one.name == other.name:
             return f"{one.ignored} against {other.ignored} targets are left out"
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Sum the losses, and divide by the number of targets in all batches of a"
-    " step.",
-    lesson="accumulation",
-    case="mean-of-means",
-)
+@cause(PROVEN, {"loss"}, lesson="accumulation", case="mean-of-means")
 def token_mean(e: Evidence) -> str | None:
     """Over accumulated batches, one run takes the mean of their means.
 
     The other takes the mean over all targets.
+
+    Sum the losses, and divide by the number of targets in all batches of a step.
     """
     losses_a, losses_b = e.pair[0].loss, e.pair[1].loss
     if not len(losses_a) == len(losses_b) > 1 or e.pair[0].closure:
@@ -164,16 +139,13 @@ def token_mean(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Print the loss before and after the division. A Trainer always divides by"
-    " accumulate_grad_batches.",
-    lesson="accumulation",
-    case="accumulation-not-divided",
-)
+@cause(PROVEN, {"loss"}, lesson="accumulation", case="accumulation-not-divided")
 def loss_not_divided(e: Evidence) -> str | None:
-    """Only one run divides the loss by the number of accumulated batches."""
+    """Only one run divides the loss by the number of accumulated batches.
+
+    Print the loss before and after the division. A Trainer always divides by
+    accumulate_grad_batches.
+    """
     factor, batches = _factor(e), len(e.pair[0].loss)
     same_values = all(x.value == y.value for x, y in e.calls)
     if factor == batches > 1 and same_values and not token_mean.sign(e):
@@ -181,15 +153,12 @@ def loss_not_divided(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Look at reduction= of the loss.",
-    lesson="train",
-    case="loss-summed",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-summed")
 def loss_reduction(e: Evidence) -> str | None:
-    """One loss is a mean and the other a sum."""
+    """One loss is a mean and the other a sum.
+
+    Look at reduction= of the loss.
+    """
     for one, other in e.calls:
         how = [call.options.get("reduction") for call in (one, other)]
         if how[0] != how[1] and one.name == other.name and not token_mean.sign(e):
@@ -200,15 +169,12 @@ def loss_reduction(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Print the loss, and its weight.",
-    lesson="train",
-    case="label-smoothing-left-out",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="label-smoothing-left-out")
 def loss_options(e: Evidence) -> str | None:
-    """The loss function has other options, or other weights of the classes."""
+    """The loss function has other options, or other weights of the classes.
+
+    Print the loss, and its weight.
+    """
     for one, other in e.calls:
         if one.name != other.name:
             continue
@@ -222,15 +188,12 @@ def loss_options(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Move the loss into the torch.autocast block: a Trainer's covers both.",
-    lesson="precision",
-    case="loss-outside-autocast",
-)
+@cause(PROVEN, {"loss"}, lesson="precision", case="loss-outside-autocast")
 def loss_outside_autocast(e: Evidence) -> str | None:
-    """Only one run calculates the loss itself under autocast."""
+    """Only one run calculates the loss itself under autocast.
+
+    Move the loss into the torch.autocast block: a Trainer's covers both.
+    """
     for one, other in e.calls:
         if one.autocast != other.autocast:
             name = (e.a if one.autocast else e.b).name
@@ -240,32 +203,25 @@ def loss_outside_autocast(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Print the targets of the first batch.",
-    lesson="train",
-    case="targets-shifted",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="targets-shifted")
 def other_target(e: Evidence) -> str | None:
-    """The targets differ."""
+    """The targets differ.
+
+    Print the targets of the first batch.
+    """
     if not _other_targets_alone(e) or other_loss_function.sign(e):
         return None
     one, other = (call.arguments.mean[_TARGET] for call in e.calls[0])
     return f"the targets' mean is {one:.6g} against {other:.6g}"
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Print the loss right before backward.",
-    lesson="train",
-    case="loss-weighted",
-)
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-weighted")
 def loss_scaled(e: Evidence) -> str | None:
     """The loss function gives the same, and its result is changed in one run only.
 
     It is weighted, or divided, or a penalty is added.
+
+    Print the loss right before backward.
     """
     if not e.calls or e.calls_differ or any(one != other for one, other in e.calls):
         return None
@@ -274,15 +230,12 @@ def loss_scaled(e: Evidence) -> str | None:
     return f"{e.calls[0][0].name} gives the same, and backward starts elsewhere"
 
 
-@cause(
-    seen_in={"loss"},
-    strength=LIKELY,
-    advice="Print the model's output, the targets and the loss of the first batch.",
-    lesson="train",
-    case="loss-by-hand",
-)
+@cause(LIKELY, {"loss"}, lesson="train", case="loss-by-hand")
 def other_loss_by_hand(e: Evidence) -> str | None:
-    """The targets differ, or what is calculated after the model's last layer."""
+    """The targets differ, or what is calculated after the model's last layer.
+
+    Print the model's output, the targets and the loss of the first batch.
+    """
     if e.step or e.initial or other_output(e):
         return None
     if not e.calls or e.calls_differ or _predictions_differ(e):
@@ -291,17 +244,15 @@ def other_loss_by_hand(e: Evidence) -> str | None:
 
 
 @cause(
-    seen_in={"loss", "gradient"},
-    strength=POSSIBLE,
-    advice="Compare a weight right after a step and before the next. Averaged weights"
-    " (EMA, SWA) that are not swapped back do this, a checkpoint, or clamping.",
-    lesson="averaging",
-    case="average-not-swapped-back",
+    POSSIBLE, {"loss", "gradient"}, lesson="averaging", case="average-not-swapped-back"
 )
 def weights_changed_outside(e: Evidence) -> str | None:
     """Weights, buffers or a state in the model were changed, not by the optimizer.
 
     Or the forward depends on the step.
+
+    Compare a weight right after a step and before the next. Averaged weights (EMA, SWA)
+    that are not swapped back do this, a checkpoint, or clamping.
     """
     if e.step == 0 or e.generators_apart or unseen_batch.sign(e):
         return None

@@ -17,16 +17,13 @@ from .batches import (
 from .cause import LIKELY, PROVEN, cause
 
 
-@cause(
-    seen_in={"batch"},
-    strength=PROVEN,
-    advice="With persistent_workers=True the workers have a copy of the data set from"
-    " the first epoch: leave that option out, or seed each sample in the sampler.",
-    lesson="train",
-    case="workers-keep-the-epoch",
-)
+@cause(PROVEN, {"batch"}, lesson="train", case="workers-keep-the-epoch")
 def epoch_kept_by_workers(e: Evidence) -> str | None:
-    """The data set is told the epoch, and its workers keep the first one."""
+    """The data set is told the epoch, and its workers keep the first one.
+
+    With persistent_workers=True the workers have a copy of the data set from the first
+    epoch: leave that option out, or seed each sample in the sampler.
+    """
     repeating = None if shapes_differ(e) else _repeating_run(e)
     for run, steps in zip(e.runs, e.steps, strict=True):
         if repeating and run.name != repeating:
@@ -36,30 +33,24 @@ def epoch_kept_by_workers(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Print the labels of the first batch of two epochs. A Trainer calls"
-    " sampler.set_epoch(epoch) by itself; a loop must do it before each epoch.",
-    lesson="distributed",
-    case="set-epoch-forgotten",
-)
+@cause(LIKELY, {"batch"}, lesson="distributed", case="set-epoch-forgotten")
 def order_repeats(e: Evidence) -> str | None:
-    """The sampler gives the same order in every epoch: nobody calls set_epoch."""
+    """The sampler gives the same order in every epoch: nobody calls set_epoch.
+
+    Print the labels of the first batch of two epochs. A Trainer calls
+    sampler.set_epoch(epoch) by itself; a loop must do it before each epoch.
+    """
     run = _repeating_run(e)
     return run and f"{run} has the same batches again from step {e.step} on"
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Give both loaders a sampler whose order depends on seed + epoch alone. A"
-    " loop that exhausts its RandomSampler draws once more; a Trainer stops before.",
-    lesson="train",
-    case="generator-drawn-once-more",
-)
+@cause(LIKELY, {"batch"}, lesson="train", case="generator-drawn-once-more")
 def own_generator(e: Evidence) -> str | None:
-    """A shuffling loader has a generator of its own; one run draws from it more."""
+    """A shuffling loader has a generator of its own; one run draws from it more.
+
+    Give both loaders a sampler whose order depends on seed + epoch alone. A loop that
+    exhausts its RandomSampler draws once more; a Trainer stops before.
+    """
     if not _at_epoch_start(e) or e.generators_apart or _repeating_run(e):
         return None
     if same_samples(e):
@@ -67,33 +58,27 @@ def own_generator(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Print torch.get_rng_state().sum() before and after what is done between"
-    " epochs. A new loader iterator draws one number, so validating or not changes the"
-    " order: give every loader a generator of its own.",
-    lesson="train",
-    case="random-between-epochs",
-)
+@cause(LIKELY, {"batch"}, lesson="train", case="random-between-epochs")
 def drawn_between_epochs(e: Evidence) -> str | None:
-    """Something drew a random number between two epochs in one run only."""
+    """Something drew a random number between two epochs in one run only.
+
+    Print torch.get_rng_state().sum() before and after what is done between epochs. A
+    new loader iterator draws one number, so validating or not changes the order: give
+    every loader a generator of its own.
+    """
     if _at_epoch_start(e) and e.generators_apart and not _repeating_run(e):
         generators = ", ".join(e.generators_apart)
         return f"the generators differ at the start of this epoch: {generators}"
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Look at shuffle= of both loaders. overfit_batches switches shuffling off;"
-    " DDP switches it on for training.",
-    lesson="debugging",
-    case="shuffle-forgotten",
-)
+@cause(LIKELY, {"batch"}, lesson="debugging", case="shuffle-forgotten")
 def not_shuffled(e: Evidence) -> str | None:
-    """Only one run shuffles."""
+    """Only one run shuffles.
+
+    Look at shuffle= of both loaders. overfit_batches switches shuffling off; DDP
+    switches it on for training.
+    """
     epoch = _epoch(e)
     if e.step == 0 and epoch and len(e.pairs) >= 2 * epoch:
         pairs = zip(e.runs, e.steps, strict=True)
@@ -103,16 +88,13 @@ def not_shuffled(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch", "loss"},
-    strength=LIKELY,
-    advice="Leave the pass out, or save and restore the generator's state around it, as"
-    " a Trainer's sanity check does.",
-    lesson="train",
-    case="sanity-pass-draws",
-)
+@cause(LIKELY, {"batch", "loss"}, lesson="train", case="sanity-pass-draws")
 def sanity_pass(e: Evidence) -> str | None:
-    """A pass over validation data before training drew random numbers."""
+    """A pass over validation data before training drew random numbers.
+
+    Leave the pass out, or save and restore the generator's state around it, as a
+    Trainer's sanity check does.
+    """
     one, other = e.comparison.evaluations.get(0, ([], []))
     if e.step == 0 and e.generators_apart and bool(one) != bool(other) and not e.seeds:
         name = (e.a if one else e.b).name
@@ -121,15 +103,12 @@ def sanity_pass(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Seed right before the loaders are used; print torch.get_rng_state().sum().",
-    lesson="train",
-    case="random-before-loader",
-)
+@cause(LIKELY, {"batch"}, lesson="train", case="random-before-loader")
 def drawn_before_first_batch(e: Evidence) -> str | None:
-    """Something drew a random number before the first batch."""
+    """Something drew a random number before the first batch.
+
+    Seed right before the loaders are used; print torch.get_rng_state().sum().
+    """
     if e.step or not e.generators_apart or e.seeds or e.initial or sanity_pass.sign(e):
         return None
     if not looks_augmented(e) and not scaling(e):
@@ -137,16 +116,13 @@ def drawn_before_first_batch(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch", "loss"},
-    strength=LIKELY,
-    advice="Print torch.get_rng_state().sum() before each forward. Dropout then drops"
-    " other units.",
-    lesson="train",
-    case="random-in-loop",
-)
+@cause(LIKELY, {"batch", "loss"}, lesson="train", case="random-in-loop")
 def drawn_in_loop(e: Evidence) -> str | None:
-    """Something drew a random number between two steps in one run only."""
+    """Something drew a random number between two steps in one run only.
+
+    Print torch.get_rng_state().sum() before each forward. Dropout then drops other
+    units.
+    """
     between_epochs = e.quantity == "batch" and _at_epoch_start(e)
     if e.step > 0 and e.generators_apart and not between_epochs:
         generators = ", ".join(e.generators_apart)
@@ -154,15 +130,12 @@ def drawn_in_loop(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=PROVEN,
-    advice="Print the first rows of all inputs. Shuffle them with one permutation.",
-    lesson="train",
-    case="inputs-shuffled-apart",
-)
+@cause(PROVEN, {"batch"}, lesson="train", case="inputs-shuffled-apart")
 def rows_apart(e: Evidence) -> str | None:
-    """The inputs of a batch no longer belong together: one is in another order."""
+    """The inputs of a batch no longer belong together: one is in another order.
+
+    Print the first rows of all inputs. Shuffle them with one permutation.
+    """
     if e.batches and len(e.batches[0].hash) == len(e.batches[1].hash):
         one, other = e.batches
         moved = [x != y for x, y in zip(one.hash, other.hash, strict=True)]
@@ -171,15 +144,12 @@ def rows_apart(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch"},
-    strength=LIKELY,
-    advice="Compare list(loader.sampler)[:10] of the two runs.",
-    lesson="train",
-    case="sampler-seed-differs",
-)
+@cause(LIKELY, {"batch"}, lesson="train", case="sampler-seed-differs")
 def other_order(e: Evidence) -> str | None:
-    """The samples come in another order: another sampler, or a sampler's own seed."""
+    """The samples come in another order: another sampler, or a sampler's own seed.
+
+    Compare list(loader.sampler)[:10] of the two runs.
+    """
     if same_samples(e) and not _at_epoch_start(e):
         return "later the same samples were seen in both runs"
     return None

@@ -15,10 +15,8 @@ _DROPOUTS = ("(Dropout", "(AlphaDropout", "(FeatureAlphaDropout")
 
 
 @cause(
-    seen_in={"batch", "loss", "gradient", "weights", "buffers", "evaluation"},
-    strength=ROUNDING,
-    advice="Run both on one CPU with torch.set_num_threads(1). If they are the same"
-    " there, compare within the last bits, over few steps: training amplifies them.",
+    ROUNDING,
+    {"batch", "loss", "gradient", "weights", "buffers", "evaluation"},
     lesson="train",
     case="last-bit-amplified",
 )
@@ -27,6 +25,9 @@ def last_bits(e: Evidence) -> str | None:
 
     Sums are rounded differently in another order: with other threads, on another
     machine or kernel, fused or foreach, in TF32, compiled.
+
+    Run both on one CPU with torch.set_num_threads(1). If they are the same there,
+    compare within the last bits, over few steps: training amplifies them.
     """
     if not e.is_rounding:
         return None
@@ -35,16 +36,13 @@ def last_bits(e: Evidence) -> str | None:
     return f"its relative size is {e.size:.1g}{start}{reasons}"
 
 
-@cause(
-    seen_in={"loss", "gradient", "weights"},
-    strength=PROVEN,
-    advice="Print a.weight is b.weight. Copying, moving or wrapping a model, or loading"
-    " each layer on its own, can untie them: tie them again afterwards.",
-    lesson="transfer",
-    case="tie-lost",
-)
+@cause(PROVEN, {"loss", "gradient", "weights"}, lesson="transfer", case="tie-lost")
 def tied_weights(e: Evidence) -> str | None:
-    """Two layers share one weight in one run only."""
+    """Two layers share one weight in one run only.
+
+    Print a.weight is b.weight. Copying, moving or wrapping a model, or loading each
+    layer on its own, can untie them: tie them again afterwards.
+    """
     ties = [
         [names for optimizer in run.optimizers for names in optimizer.tied]
         for run in e.runs
@@ -56,18 +54,14 @@ def tied_weights(e: Evidence) -> str | None:
     return f"only in {e.runs[more].name} are {' and '.join(ties[more][0])} one tensor"
 
 
-@cause(
-    seen_in={"batch", "loss"},
-    strength=PROVEN,
-    advice="Give the data a generator of its own, or the loader a length: a Trainer"
-    " prefetches where it cannot know whether a batch is the last.",
-    lesson="train",
-    case="batch-prefetched",
-)
+@cause(PROVEN, {"batch", "loss"}, lesson="train", case="batch-prefetched")
 def prefetched_batch(e: Evidence) -> str | None:
     """A Trainer fetches the next batch before this step's random numbers are drawn.
 
     The data draws from the same generator.
+
+    Give the data a generator of its own, or the loader a length: a Trainer prefetches
+    where it cannot know whether a batch is the last.
     """
     if e.step or not e.trainer or e.initial or e.seeds or sanity_pass.sign(e):
         return None
@@ -82,16 +76,13 @@ def prefetched_batch(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"batch", "loss"},
-    strength=PROVEN,
-    advice="Print torch.initial_seed() in both runs, and seed NumPy and Python's random"
-    " too. seed_everything() without an argument takes 0.",
-    lesson="train",
-    case="seed-left-out",
-)
+@cause(PROVEN, {"batch", "loss"}, lesson="train", case="seed-left-out")
 def other_seed(e: Evidence) -> str | None:
-    """The seeds differ."""
+    """The seeds differ.
+
+    Print torch.initial_seed() in both runs, and seed NumPy and Python's random too.
+    seed_everything() without an argument takes 0.
+    """
     if e.quantity == "batch":
         matters = not shapes_differ(e)
     else:
@@ -100,16 +91,13 @@ def other_seed(e: Evidence) -> str | None:
     return "; ".join(e.seeds) if matters else None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=PROVEN,
-    advice="Compare in eval mode, or with dropout 0. The numbers are as random as"
-    " before, but they are others: nothing can make these two runs the same.",
-    lesson="compile",
-    case="compiled-dropout",
-)
+@cause(PROVEN, {"loss"}, lesson="compile", case="compiled-dropout")
 def compiled_dropout(e: Evidence) -> str | None:
-    """torch.compile draws other random numbers for dropout."""
+    """torch.compile draws other random numbers for dropout.
+
+    Compare in eval mode, or with dropout 0. The numbers are as random as before, but
+    they are others: nothing can make these two runs the same.
+    """
     if e.compiled[0] != e.compiled[1] and not e.is_rounding:
         plain = e.runs[e.compiled.index(False)]
         random = [x for x in plain.layers if "ropout" in x and "p=0.0" not in x]
@@ -119,14 +107,16 @@ def compiled_dropout(e: Evidence) -> str | None:
 
 
 @cause(
-    seen_in={"loss", "gradient", "buffers", "evaluation"},
-    strength=PROVEN,
-    advice="Print both models.",
+    PROVEN,
+    {"loss", "gradient", "buffers", "evaluation"},
     lesson="train",
     case="dropout-rate-changed",
 )
 def other_layers(e: Evidence) -> str | None:
-    """The models are built of different layers, or with other options."""
+    """The models are built of different layers, or with other options.
+
+    Print both models.
+    """
     if any(e.compiled):
         return None
     # a layer without parameters may be a function in the other run; not dropout
@@ -149,25 +139,20 @@ def _bare(layer: str) -> str:
     return layer[1:-1] if layer.startswith("(") else layer
 
 
-@cause(
-    seen_in={"loss", "gradient"},
-    strength=PROVEN,
-    advice="Compare torch.autocast around the forward and the loss, precision= of the"
-    " Trainer, and the dtype of the weights.",
-    lesson="precision",
-    case="autocast-forgotten",
-)
+@cause(PROVEN, {"loss", "gradient"}, lesson="precision", case="autocast-forgotten")
 def other_precision(e: Evidence) -> str | None:
-    """The runs calculate in different precision."""
+    """The runs calculate in different precision.
+
+    Compare torch.autocast around the forward and the loss, precision= of the Trainer,
+    and the dtype of the weights.
+    """
     one, other = (", ".join(dict.fromkeys(step.precision)) for step in e.pair)
     return f"{one} against {other}" if one and other and one != other else None
 
 
 @cause(
-    seen_in={"loss", "gradient", "weights"},
-    strength=PROVEN,
-    advice="Print what load_state_dict returns. With strict=False a prefix such as"
-    " `model.` in the file's names silently makes it load nothing.",
+    PROVEN,
+    {"loss", "gradient", "weights"},
     lesson="checkpoint",
     case="prefix-loads-nothing",
 )
@@ -176,6 +161,9 @@ def weights_not_loaded(e: Evidence) -> str | None:
 
     They were loaded in one run only, initialized differently, or made before the seed
     was set.
+
+    Print what load_state_dict returns. With strict=False a prefix such as `model.` in
+    the file's names silently makes it load nothing.
     """
     if e.other_start and "torch" not in e.generators_apart:
         return f"{e.initial[0]} differs before the first step; the generators agree"
@@ -183,31 +171,26 @@ def weights_not_loaded(e: Evidence) -> str | None:
 
 
 @cause(
-    seen_in={"loss", "gradient", "weights"},
-    strength=PROVEN,
-    advice="Seed right before the model is built. A random split, an example input or"
-    " another model built first is enough.",
-    lesson="train",
-    case="random-before-model",
+    PROVEN, {"loss", "gradient", "weights"}, lesson="train", case="random-before-model"
 )
 def drawn_before_model(e: Evidence) -> str | None:
-    """Something drew a random number between the seed and the model."""
+    """Something drew a random number between the seed and the model.
+
+    Seed right before the model is built. A random split, an example input or another
+    model built first is enough.
+    """
     if e.other_start and "torch" in e.generators_apart and not e.seeds:
         return f"{e.initial[0]} differs before the first step, and so do the generators"
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=LIKELY,
-    advice="Print torch.get_rng_state().sum() right before the loop.",
-    lesson="train",
-    case="random-after-model",
-)
+@cause(LIKELY, {"loss"}, lesson="train", case="random-after-model")
 def drawn_after_model(e: Evidence) -> str | None:
     """Something drew a random number between the model and the first forward.
 
     The weights are the same, the generators are not.
+
+    Print torch.get_rng_state().sum() right before the loop.
     """
     if e.step == 0 and not e.initial and e.generators_apart and not e.seeds:
         generators = ", ".join(e.generators_apart)
@@ -215,16 +198,13 @@ def drawn_after_model(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"loss"},
-    strength=LIKELY,
-    advice="Compare what the two forwards do beside calling layers: activations, masks,"
-    " residuals, reshaping.",
-    lesson="train",
-    case="activation-replaced",
-)
+@cause(LIKELY, {"loss"}, lesson="train", case="activation-replaced")
 def other_forward(e: Evidence) -> str | None:
-    """The forward calculates something else between its layers."""
+    """The forward calculates something else between its layers.
+
+    Compare what the two forwards do beside calling layers: activations, masks,
+    residuals, reshaping.
+    """
     if e.step or e.initial or e.generators_apart or any(e.compiled):
         return None
     if other_output(e) and not other_layers.sign(e):
@@ -240,17 +220,13 @@ def other_output(e: Evidence) -> bool:
     return any(x and y and x.hashes != y.hashes for x, y in pairs)
 
 
-@cause(
-    seen_in={"loss", "gradient"},
-    strength=POSSIBLE,
-    advice="Compare without torch.compile, or print the batch.",
-    lesson="compile",
-    case="batch-unseen",
-)
+@cause(POSSIBLE, {"loss", "gradient"}, lesson="compile", case="batch-unseen")
 def unseen_batch(e: Evidence) -> str | None:
     """The batch was not seen, and may differ.
 
     The model is compiled in place, or inside a compiled function, or its forward is
     called by name.
+
+    Compare without torch.compile, or print the batch.
     """
     return None if all(e.counts) else "the batch of this step was not seen"

@@ -12,15 +12,14 @@ from .loss import whole_factor
 
 
 @cause(
-    seen_in={"gradient", "weights"},
-    strength=PROVEN,
-    advice="Compare the names given to the optimizers. One made before a layer was"
-    " replaced updates the old layer.",
-    lesson="transfer",
-    case="optimizer-before-new-head",
+    PROVEN, {"gradient", "weights"}, lesson="transfer", case="optimizer-before-new-head"
 )
 def parameters_left_out(e: Evidence) -> str | None:
-    """The optimizers do not hold the same parameters."""
+    """The optimizers do not hold the same parameters.
+
+    Compare the names given to the optimizers. One made before a layer was replaced
+    updates the old layer.
+    """
     one, other = e.optimizers
     alone = [one.names[i] for i in e.match.only_a]
     alone += [other.names[j] for j in e.match.only_b]
@@ -33,18 +32,14 @@ def parameters_left_out(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=PROVEN,
-    advice="Print [n for n, p in model.named_parameters() if p.grad is None] after"
-    " backward. zero_grad(set_to_none=False) leaves zeros.",
-    lesson="transfer",
-    case="first-layer-frozen",
-)
+@cause(PROVEN, {"gradient"}, lesson="transfer", case="first-layer-frozen")
 def frozen(e: Evidence) -> str | None:
     """Parameters are frozen, or cut off from the loss, in one run only.
 
     A gradient that is None makes no step; one of zeros does: decay, momentum.
+
+    Print [n for n, p in model.named_parameters() if p.grad is None] after backward.
+    zero_grad(set_to_none=False) leaves zeros.
     """
     one, other = (step.gradient for step in e.pair)
     for i, j in e.match.pairs:
@@ -58,15 +53,12 @@ def frozen(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=PROVEN,
-    advice="Call scaler.unscale_(optimizer) before clip_grad_norm_.",
-    lesson="precision",
-    case="clipped-before-unscaling",
-)
+@cause(PROVEN, {"gradient"}, lesson="precision", case="clipped-before-unscaling")
 def clipped_before_unscaling(e: Evidence) -> str | None:
-    """One run clips gradients that are still multiplied by the loss scale."""
+    """One run clips gradients that are still multiplied by the loss scale.
+
+    Call scaler.unscale_(optimizer) before clip_grad_norm_.
+    """
     small, large = sorted(step.gradient.norm for step in e.pair)
     is_scaled = any(abs(loss) > 1000 for loss in e.pair[0].loss)
     if small and large / small > 1000 and is_scaled:
@@ -74,16 +66,13 @@ def clipped_before_unscaling(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=PROVEN,
-    advice="Compare clip_grad_norm_ and gradient_clip_val; print the norm before"
-    " clipping. Clip between backward and step.",
-    lesson="clipping",
-    case="clipping-forgotten",
-)
+@cause(PROVEN, {"gradient"}, lesson="clipping", case="clipping-forgotten")
 def clipped_by_norm(e: Evidence) -> str | None:
-    """Only one run clips the gradient by its norm, or they clip at other norms."""
+    """Only one run clips the gradient by its norm, or they clip at other norms.
+
+    Compare clip_grad_norm_ and gradient_clip_val; print the norm before clipping. Clip
+    between backward and step.
+    """
     limits = [_limit(steps) for steps in e.steps]
     if limits[0] == limits[1] or not _is_multiple(e):
         return None
@@ -112,34 +101,26 @@ def _is_multiple(e: Evidence) -> bool:
     return not ratios or max(ratios) < 1.001 * min(ratios)
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=LIKELY,
-    advice="Divide by the number of processes, or of accumulated batches; unscale"
-    " before step.",
-    lesson="distributed",
-    case="gradients-summed",
-)
+@cause(LIKELY, {"gradient"}, lesson="distributed", case="gradients-summed")
 def gradient_factor(e: Evidence) -> str | None:
-    """The gradient is a multiple of the other: summed and not averaged, or scaled."""
+    """The gradient is a multiple of the other: summed and not averaged, or scaled.
+
+    Divide by the number of processes, or of accumulated batches; unscale before step.
+    """
     if not _is_multiple(e) or clipped_by_norm.sign(e) or other_backward.sign(e):
         return None
     factor = whole_factor(*(step.gradient.norm for step in e.pair))
     return f"one norm is {factor} times the other" if factor else None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=LIKELY,
-    advice="Compare the gradients right after backward. Look at detach(), frozen parts"
-    " and terms that add nothing to the loss.",
-    lesson="clipping",
-    case="detached-before-clipping",
-)
+@cause(LIKELY, {"gradient"}, lesson="clipping", case="detached-before-clipping")
 def other_backward(e: Evidence) -> str | None:
     """The same loss has another gradient, before both runs clip it.
 
     What the backward goes through differs.
+
+    Compare the gradients right after backward. Look at detach(), frozen parts and terms
+    that add nothing to the loss.
     """
     limits = [_limit(steps) for steps in e.steps]
     if limits[0] and limits[0] == limits[1]:
@@ -147,45 +128,35 @@ def other_backward(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=LIKELY,
-    advice="Print a gradient right before backward: it must be None or zero.",
-    lesson="train",
-    case="zero-grad-forgotten",
-)
+@cause(LIKELY, {"gradient"}, lesson="train", case="zero-grad-forgotten")
 def zero_grad_forgotten(e: Evidence) -> str | None:
-    """One run does not clear the gradients: they add up over the steps."""
+    """One run does not clear the gradients: they add up over the steps.
+
+    Print a gradient right before backward: it must be None or zero.
+    """
     if e.iteration == 1:
         return "the optimizer's first gradients are the same, its second are not"
     return None
 
 
-@cause(
-    seen_in={"gradient"},
-    strength=POSSIBLE,
-    advice="Compare the gradients right after backward. If they are the same there,"
-    " look at what comes between; if not, at what the backward goes through.",
-    lesson="clipping",
-    case="clipped-by-value",
-)
+@cause(POSSIBLE, {"gradient"}, lesson="clipping", case="clipped-by-value")
 def gradient_changed(e: Evidence) -> str | None:
     """Something changes the gradient between backward and step: clipping by value, say.
 
     Or the backward goes through something else (detach).
+
+    Compare the gradients right after backward. If they are the same there, look at what
+    comes between; if not, at what the backward goes through.
     """
     return "the losses are the same up to here" if e.pair[0].loss else None
 
 
-@cause(
-    seen_in={"learning rate"},
-    strength=PROVEN,
-    advice="Call scheduler.step() after optimizer.step(), or at the end of the epoch.",
-    lesson="schedule",
-    case="scheduler-before-optimizer",
-)
+@cause(PROVEN, {"learning rate"}, lesson="schedule", case="scheduler-before-optimizer")
 def scheduler_too_early(e: Evidence) -> str | None:
-    """One run steps its scheduler earlier: before the optimizer or before the epoch."""
+    """One run steps its scheduler earlier: before the optimizer or before the epoch.
+
+    Call scheduler.step() after optimizer.step(), or at the end of the epoch.
+    """
     if _changes_more_often(e):
         return None
     rates = [[step.lr[0] for step in steps] for steps in e.steps]
@@ -196,32 +167,26 @@ def scheduler_too_early(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"learning rate"},
-    strength=PROVEN,
-    advice="Compare lr= of the optimizers and of their groups. A learning rate set in"
-    " code loses to the one in a checkpoint that is loaded.",
-    lesson="train",
-    case="learning-rate-default",
-)
+@cause(PROVEN, {"learning rate"}, lesson="train", case="learning-rate-default")
 def other_learning_rate(e: Evidence) -> str | None:
-    """The learning rates differ from the start."""
+    """The learning rates differ from the start.
+
+    Compare lr= of the optimizers and of their groups. A learning rate set in code loses
+    to the one in a checkpoint that is loaded.
+    """
     if e.iteration == 0 and not scheduler_too_early.sign(e):
         one, other = (", ".join(map(str, dict.fromkeys(s.lr))) for s in e.pair)
         return f"{one} against {other}"
     return None
 
 
-@cause(
-    seen_in={"learning rate"},
-    strength=PROVEN,
-    advice="Print the learning rate at each epoch. In manual optimization a Trainer"
-    " steps no scheduler: call it yourself.",
-    lesson="schedule",
-    case="manual-without-scheduler",
-)
+@cause(PROVEN, {"learning rate"}, lesson="schedule", case="manual-without-scheduler")
 def scheduler_not_stepped(e: Evidence) -> str | None:
-    """One run never steps its scheduler."""
+    """One run never steps its scheduler.
+
+    Print the learning rate at each epoch. In manual optimization a Trainer steps no
+    scheduler: call it yourself.
+    """
     pairs = zip(e.runs, e.steps, strict=True)
     fixed = [run.name for run, steps in pairs if len({s.lr for s in steps}) == 1]
     if len(fixed) == 1 and e.iteration:
@@ -229,16 +194,13 @@ def scheduler_not_stepped(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"learning rate"},
-    strength=PROVEN,
-    advice="Print the learning rate at each step. A Trainer's interval is the epoch,"
-    ' unless configure_optimizers returns {"scheduler": ..., "interval": "step"}.',
-    lesson="schedule",
-    case="scheduler-every-step",
-)
+@cause(PROVEN, {"learning rate"}, lesson="schedule", case="scheduler-every-step")
 def scheduler_interval(e: Evidence) -> str | None:
-    """One run steps its scheduler after each step, the other after each epoch."""
+    """One run steps its scheduler after each step, the other after each epoch.
+
+    Print the learning rate at each step. A Trainer's interval is the epoch, unless
+    configure_optimizers returns {"scheduler": ..., "interval": "step"}.
+    """
     return None if scheduler_not_stepped.sign(e) else _changes_more_often(e)
 
 
@@ -250,28 +212,22 @@ def _changes_more_often(e: Evidence) -> str | None:
     return None
 
 
-@cause(
-    seen_in={"learning rate"},
-    strength=LIKELY,
-    advice="Print scheduler.state_dict() of both.",
-    lesson="schedule",
-    case="schedule-decays-faster",
-)
+@cause(LIKELY, {"learning rate"}, lesson="schedule", case="schedule-decays-faster")
 def other_schedule(e: Evidence) -> str | None:
-    """The schedules differ in their options."""
+    """The schedules differ in their options.
+
+    Print scheduler.state_dict() of both.
+    """
     return f"the learning rates were the same up to step {e.step - 1}"
 
 
-@cause(
-    seen_in={"weights"},
-    strength=PROVEN,
-    advice="Save and load optimizer.state_dict() along with the weights; make the"
-    " optimizer once, not in every epoch.",
-    lesson="resume",
-    case="resumed-without-state",
-)
+@cause(PROVEN, {"weights"}, lesson="resume", case="resumed-without-state")
 def optimizer_state_lost(e: Evidence) -> str | None:
-    """The optimizer starts from nothing in one run, without the state it had."""
+    """The optimizer starts from nothing in one run, without the state it had.
+
+    Save and load optimizer.state_dict() along with the weights; make the optimizer
+    once, not in every epoch.
+    """
     for index, run in enumerate(e.runs):
         optimizer = e.optimizers[index]
         before = [run.optimizers[pair[index].optimizer] for pair in e.before]
@@ -289,42 +245,32 @@ def _state(count: float, age: float) -> str:
     return f"{count:.0f} parameters have a state{steps}"
 
 
-@cause(
-    seen_in={"weights"},
-    strength=PROVEN,
-    advice="Compare their classes. Adam adds weight decay to the gradient, AdamW to the"
-    " weights.",
-    lesson="train",
-    case="adam-for-adamw",
-)
+@cause(PROVEN, {"weights"}, lesson="train", case="adam-for-adamw")
 def optimizer_class(e: Evidence) -> str | None:
-    """The optimizers are of different kinds."""
+    """The optimizers are of different kinds.
+
+    Compare their classes. Adam adds weight decay to the gradient, AdamW to the weights.
+    """
     one, other = e.optimizers
     return f"{one.name} against {other.name}" if one.name != other.name else None
 
 
-@cause(
-    seen_in={"weights"},
-    strength=PROVEN,
-    advice="Print weight_decay of each of optimizer.param_groups, and its parameters.",
-    lesson="train",
-    case="decay-on-everything",
-)
+@cause(PROVEN, {"weights"}, lesson="train", case="decay-on-everything")
 def weight_decay_groups(e: Evidence) -> str | None:
-    """The weight decay differs for some parameters: norms and biases, say."""
+    """The weight decay differs for some parameters: norms and biases, say.
+
+    Print weight_decay of each of optimizer.param_groups, and its parameters.
+    """
     text = _other_decay(e)
     return None if _decays_differ_everywhere(e) else text
 
 
-@cause(
-    seen_in={"weights"},
-    strength=PROVEN,
-    advice="Compare weight_decay= of both: AdamW's default is 0.01, Adam's is 0.",
-    lesson="train",
-    case="weight-decay-default",
-)
+@cause(PROVEN, {"weights"}, lesson="train", case="weight-decay-default")
 def weight_decay(e: Evidence) -> str | None:
-    """The weight decay differs."""
+    """The weight decay differs.
+
+    Compare weight_decay= of both: AdamW's default is 0.01, Adam's is 0.
+    """
     text = _other_decay(e)
     return text if _decays_differ_everywhere(e) else None
 
@@ -341,29 +287,23 @@ def _decays_differ_everywhere(e: Evidence) -> bool:
     return all(one[i] != other[j] for i, j in e.match.pairs)
 
 
-@cause(
-    seen_in={"weights"},
-    strength=PROVEN,
-    advice="Print both optimizers. Defaults differ between libraries: eps is 1e-8 in"
-    " PyTorch and 1e-7 in Keras.",
-    lesson="train",
-    case="eps-of-another-library",
-)
+@cause(PROVEN, {"weights"}, lesson="train", case="eps-of-another-library")
 def optimizer_options(e: Evidence) -> str | None:
-    """The optimizers have different options."""
+    """The optimizers have different options.
+
+    Print both optimizers. Defaults differ between libraries: eps is 1e-8 in PyTorch and
+    1e-7 in Keras.
+    """
     if optimizer_class.sign(e):
         return None
     said_elsewhere = (*SAME_FORMULA, "weight_decay", "decoupled_weight_decay")
     return next((o for o in e.options() if not o.startswith(said_elsewhere)), None)
 
 
-@cause(
-    seen_in={"weights"},
-    strength=POSSIBLE,
-    advice="Compare optimizer.state_dict() before the step, and the weights after it.",
-    lesson="hooks",
-    case="weights-clamped",
-)
+@cause(POSSIBLE, {"weights"}, lesson="hooks", case="weights-clamped")
 def update_changed(e: Evidence) -> str | None:
-    """The weights are changed around the step: clamped, or from another state."""
+    """The weights are changed around the step: clamped, or from another state.
+
+    Compare optimizer.state_dict() before the step, and the weights after it.
+    """
     return "gradient and learning rate are the same up to here"
