@@ -46,10 +46,12 @@ def fingerprints(tensors: Sequence[Tensor]) -> Tensor:
 
     All must live on one device and be as `plain` returns them; at least one.
     """
-    data = [_bytes(t) for t in tensors]
-    if data[0].device.type != "cpu":
-        return packed_sums(data)
-    digests = [_digest(memory(d)) for d in data]
+    if tensors[0].device.type != "cpu":
+        return packed_sums([_bytes(t) for t in tensors])
+    digests = []
+    for tensor in tensors:
+        contiguous = _contiguous(tensor)  # keeps the memory while it is read
+        digests.append(_digest(memory(contiguous)))
     signed = [digest - (digest >> 63 << 64) for digest in digests]
     return torch.tensor(signed, dtype=torch.int64, device="cpu")
 
@@ -77,7 +79,9 @@ def batch_fingerprint(batch: Tensor) -> Tensor:
     missing = -width % 8 if width else 8
     matrix = data.view(rows, width)
     words = (pad(matrix, (0, missing)) if missing else matrix).view(torch.int64)
-    hashed = _mix(_hash_rows(words, _weights(words.shape[1], words.device)) + width + 1)
+    hashed = _mix(
+        _hash_rows(words, _weights(words.shape[1], words.device)) + (width + 1)
+    )
     return torch.stack([(hashed * _positions(rows, words.device)).sum(), hashed.sum()])
 
 
@@ -119,13 +123,18 @@ def plain(tensor: Tensor) -> Tensor:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """Return the tensor's bytes in logical order, as an aligned vector of uint8."""
-    if tensor.is_sparse:
-        entries = tensor.coalesce()
-        return torch.cat([_bytes(entries.indices()), _bytes(entries.values())])
-    values = tensor.resolve_conj().resolve_neg().contiguous()
+    values = _contiguous(tensor)
     if values.storage_offset() * values.element_size() % 8:
         values = values.clone()  # a slice that starts in the middle of a word
     return values.reshape(-1).view(torch.uint8)
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    """Return a tensor whose bytes lie in logical order; of a sparse one its entries."""
+    if tensor.is_sparse:
+        entries = tensor.coalesce()
+        return torch.cat([_bytes(entries.indices()), _bytes(entries.values())])
+    return tensor.resolve_conj().resolve_neg().contiguous()
 
 
 def _pack(data: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -42,7 +42,7 @@ class Forward:
         self,
         inputs: Sequence[Tensor],
         sources: Sequence[list[int] | None],
-        reader: snapshot.BatchReader,
+        reader: snapshot.Reader,
     ) -> None:
         """Take the tensors of a call from outside any module.
 
@@ -67,7 +67,7 @@ class Forward:
             found = snapshot.tensors_in(output)
             self._last = (name, found[0]) if found else None
 
-    def leave(self, output: Any) -> None:
+    def leave(self, output: Any, reader: snapshot.Reader) -> None:
         """Note the output, as the call from outside any module returns."""
         found = snapshot.tensors_in(output)
         if self._last:
@@ -76,7 +76,7 @@ class Forward:
         self._outputs = [ref(t) for t in found]
         if self._last:
             name, tensor = self._last
-            self._output = name, snapshot.TensorsSummary([tensor])
+            self._output = name, reader.read_output(tensor)
         self._last = None
 
     def nodes(self) -> set[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .snapshot import BatchReader, Record, TensorsSummary
+from .snapshot import Reader, Record
 
 _OTHER_NAMES = {  # of losses that do not end in _loss
     "cross_entropy",
@@ -26,7 +26,7 @@ class LossCall:
     """A loss function that was called: which, how, and with what."""
 
     def __init__(
-        self, name: str, arguments: Record, result: Tensor, reader: BatchReader
+        self, name: str, arguments: Record, result: Tensor, reader: Reader
     ) -> None:
         self.node = result.grad_fn._sequence_nr() if result.grad_fn else None
         tensors = {k: v for k, v in arguments.items() if isinstance(v, Tensor)}
@@ -37,7 +37,7 @@ class LossCall:
         prediction, *others = tensors.values()
         _, *self._names = tensors
         self._shape = list(prediction.shape)
-        self._prediction = TensorsSummary([prediction])
+        self._prediction = reader.read_output(prediction)
         self._others = reader.read(others, [None] * len(others))
         with torch.no_grad():
             self._value = result.double().reshape(()) if result.numel() == 1 else None

@@ -44,7 +44,7 @@ from torch.optim.optimizer import (
 from . import snapshot
 from .forward import Forward, describe, graph, has_parameters, in_checkpoint
 from .losses import LossCall, Losses
-from .snapshot import BatchReader, Record, TensorsSummary
+from .snapshot import Reader, Record, TensorsSummary
 
 _WAITING = 4096  # forwards, losses and functions that are kept for a step to come
 
@@ -85,7 +85,7 @@ class Recorder:
         self._write = write
         self._owner = (os.getpid(), threading.get_ident())
         self._unseen: set[str] = set()
-        self._reader = BatchReader(self.unseen)
+        self._reader = Reader(self.unseen)
         self._calls: list[_Call] = []
         self._backwards = 0
         self._in_backward = False
@@ -205,7 +205,7 @@ class Recorder:
                     text if has_parameters(module) else f"({text})"
                 )
         if not self._calls:
-            self._forward.leave(output)
+            self._forward.leave(output, self._reader)
             for tensor in snapshot.tensors_in(output):
                 if tensor.layout == torch.strided and not tensor.is_nested:
                     reference = StorageWeakRef(tensor.untyped_storage())

@@ -30,38 +30,42 @@ Record = dict[str, Any]
 _FIRST = 3  # values of a batch that are written as they are
 
 
-class BatchReader:
-    """Reads the tensors of batches. What it cannot read it gives to `unseen`, in words.
+class Reader:
+    """Reads the tensors of batches and outputs, each only once.
 
-    A tensor that goes into the model and into the loss is read only once.
+    What it cannot read it gives to `unseen`, in words.
     """
 
     def __init__(self, unseen: Callable[[str], None]) -> None:
         self._unseen = unseen
-        self._known: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        self._known: dict[tuple[str, int, int], tuple[Tensor, Any]] = {}
 
     def read(
         self, tensors: Sequence[Tensor], sources: Sequence[list[int] | None]
     ) -> BatchSummary:
         """Summarize a batch as it is now; `sources` is as in `Batch.source`."""
         with torch.no_grad():
-            read = [self._read(tensor) for tensor in tensors]
+            read = [self._once(tensor, self._summarize) for tensor in tensors]
         return BatchSummary(tensors, sources, read)
+
+    def read_output(self, tensor: Tensor) -> TensorsSummary:
+        """Summarize what a model has made, as it is now."""
+        summary: TensorsSummary = self._once(tensor, _summarize_alone)
+        return summary
 
     def forget(self) -> None:
         """Let go of the tensors that were read."""
         self._known = {}
 
-    def _read(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
+    def _once(self, tensor: Tensor, summarize: Callable[[Tensor], Any]) -> Any:
         if tensor.is_inference():  # it has no version
-            return self._summarize(tensor)
-        key = id(tensor), tensor._version
+            return summarize(tensor)
+        key = summarize.__name__, id(tensor), tensor._version
         if len(self._known) > 64:
             self.forget()
         if key not in self._known:  # kept here, a tensor keeps its id
-            self._known[key] = tensor, self._summarize(tensor)
-        summary: tuple[Tensor, Tensor] | None = self._known[key][1]
-        return summary
+            self._known[key] = tensor, summarize(tensor)
+        return self._known[key][1]
 
     def _summarize(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return fingerprints, and mean, norm and first values; None if unreadable."""
@@ -77,6 +81,10 @@ class BatchReader:
         except (TypeError, RuntimeError, NotImplementedError) as error:
             self._unseen(str(error).splitlines()[0])
             return None
+
+
+def _summarize_alone(tensor: Tensor) -> TensorsSummary:
+    return TensorsSummary([tensor])
 
 
 class BatchSummary:
