@@ -161,7 +161,7 @@ def other_turn(e: Evidence) -> str | None:
         f"{optimizer.names[0]} ({'x'.join(map(str, optimizer.shapes[0]))})"
         for optimizer in e.optimizers
     )
-    return f"{e.a.name} steps that of {one}, {e.b.name} that of {other}"
+    return f"{e.a.name} steps the one of {one}, {e.b.name} that of {other}"
 
 
 @cause(LIKELY, {"optimizer"}, lesson="two_optimizers", case="second-optimizer-left-out")

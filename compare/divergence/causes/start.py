@@ -33,7 +33,8 @@ def last_bits(e: Evidence) -> str | None:
         return None
     start = ", and the weights before the first step differ too" if e.initial else ""
     reasons = f"; not the same: {', '.join(e.machine)}" if e.machine else ""
-    return f"its relative size is {e.size:.1g}{start}{reasons}"
+    size = f"its relative size is {e.size:.1g}" if e.size else "no norm shows it"
+    return f"{size}{start}{reasons}"
 
 
 @cause(PROVEN, {"loss", "gradient", "weights"}, lesson="transfer", case="tie-lost")

@@ -36,7 +36,7 @@ def parameters_left_out(e: Evidence) -> str | None:
 def frozen(e: Evidence) -> str | None:
     """Parameters are frozen, or cut off from the loss, in one run only.
 
-    A gradient that is None makes no step; one of zeros does: decay, momentum.
+    A gradient that is None makes no step; one of zeros does, by decay and momentum.
 
     Print [n for n, p in model.named_parameters() if p.grad is None] after backward.
     zero_grad(set_to_none=False) leaves zeros.
@@ -228,15 +228,12 @@ def optimizer_state_lost(e: Evidence) -> str | None:
     Save and load optimizer.state_dict() along with the weights; make the optimizer
     once, not in every epoch.
     """
-    for index, run in enumerate(e.runs):
-        optimizer = e.optimizers[index]
-        before = [run.optimizers[pair[index].optimizer] for pair in e.before]
-        copies = [o for o in before if o.names == optimizer.names]
-        if copies and copies[-1] is not optimizer and optimizer.before is None:
-            return f"{run.name} makes a new {optimizer.name} at this step"
     (count_a, age_a), (count_b, age_b) = (step.state for step in e.pair)
     if (count_a != count_b and 0 in (count_a, count_b)) or age_a != age_b:
-        return f"{_state(count_a, age_a)} against {_state(count_b, age_b)}"
+        return (
+            f"{_state(count_a, age_a)} in {e.a.name}, {_state(count_b, age_b)} in"
+            f" {e.b.name}"
+        )
     return None
 
 
