@@ -125,12 +125,12 @@ def _rounding(comparison: Comparison, first: Difference) -> list[str]:
     evidence = Evidence(comparison, first)
     if not evidence.is_rounding:
         return []
+    size = f"{evidence.size:.1g}" if evidence.size else "no norm shows it"
     reasons = ", ".join(evidence.machine) or "nothing that was recorded"
     return [
         _fill(
-            f"The difference has the size of the last bits ({evidence.size:.1g}), as"
-            " rounding makes it, however large it becomes later. Not the same in both"
-            f" runs: {reasons}."
+            f"The difference has the size of the last bits ({size}), as rounding makes"
+            f" it, however large it becomes later. Not the same in both runs: {reasons}."
         )
     ]
 

@@ -39,8 +39,8 @@ _MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
 def sizes(comparison: Comparison, difference: Difference) -> tuple[str, list[Size]]:
     """Return what is measured, and how far it is apart from the difference on.
 
-    A batch or a mode has no size of its own, and a norm may not show the last bits: the
-    loss shows what becomes of it. A size of 0 means that the numbers do not show it.
+    A batch or a mode has no size of its own: the loss shows what becomes of it. A size
+    of 0 means that the numbers differ where a norm does not show it.
     """
     if difference.quantity == "evaluation":
         found = [
@@ -50,14 +50,10 @@ def sizes(comparison: Comparison, difference: Difference) -> tuple[str, list[Siz
             if done > difference.step and one.output and other.output
         ]
         return "the norm of the first output", found
+    name, read = _MEASURES.get(difference.quantity, _MEASURES["loss"])
     start = max(difference.step, 0)
-    later = list(enumerate(comparison.pairs[start:], start))
-    for quantity in (difference.quantity, "loss"):
-        name, read = _MEASURES.get(quantity, _MEASURES["loss"])
-        found = [Size(step, read(one), read(other)) for step, (one, other) in later]
-        if any(size.relative for size in found):
-            break
-    return name, found
+    later = enumerate(comparison.pairs[start:], start)
+    return name, [Size(step, read(one), read(other)) for step, (one, other) in later]
 
 
 def trend(found: list[Size]) -> str:

@@ -10,6 +10,7 @@ from compare.clinic.case import Case, record
 from compare.divergence.causes import CAUSES
 from compare.divergence.difference import Comparison, compare_runs
 from compare.divergence.report import findings
+from compare.divergence.size import sizes
 
 
 @lru_cache
@@ -42,6 +43,14 @@ def test_the_planted_cause_comes_first() -> None:
     }
     assert len(CASES) >= 80
     assert not wrong
+
+
+def test_training_amplifies_the_last_bit() -> None:
+    comparison = diagnosis(CASES["last-bit-amplified"])
+    assert comparison.first
+    _, found = sizes(comparison, comparison.first)
+    assert found[0].relative < 1e-6
+    assert found[-1].relative > 1e-3
 
 
 def test_every_cause_a_case_names_exists() -> None:
