@@ -130,7 +130,8 @@ def _rounding(comparison: Comparison, first: Difference) -> list[str]:
     return [
         _fill(
             f"The difference has the size of the last bits ({size}), as rounding makes"
-            f" it, however large it becomes later. Not the same in both runs: {reasons}."
+            " it, however large it becomes later. Not the same in both runs:"
+            f" {reasons}."
         )
     ]
 
