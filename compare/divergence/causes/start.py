@@ -71,7 +71,7 @@ def prefetched_batch(e: Evidence) -> str | None:
     if e.quantity == "loss":
         next_differs = any(x.batch != y.batch for x, y in e.pairs[1:2])
     else:  # the first batch of an accumulated step is the same
-        next_differs = e.counts[0] > 1
+        next_differs = e.counts[0] == e.counts[1] > 1
     if next_differs:
         return f"{e.trainer} has a Trainer, and has drawn more before the first forward"
     return None
