@@ -1,25 +1,29 @@
-"""Measure what tracing costs.
+"""Measure what recording a run costs.
 
 python -m compare.bench.trace
 
-On one thread, steps with and without a trace take turns; the medians are compared.
-The models: 784-64-3-64-784 with Adam on batches of 64, and one of 20 million weights.
+Takes steps without and with a trace in turns, on one thread, and prints the processor
+time of a step: medians with quartiles. The models: 784-64-3-64-784 with Adam on
+batches of 64, and one of 20 million weights.
 """
 
 import sys
 import tempfile
-import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from time import process_time
 
 import torch
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
+from compare.bench.report import conditions
+from compare.bench.turns import as_table, take_turns
 from compare.trace.command import trace_to
+
+ROUNDS = 15
 
 
 def network(*sizes: int) -> nn.Sequential:
@@ -30,54 +34,53 @@ def network(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def seconds_a_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor
-) -> float:
-    """Take one step and return its time."""
-    start = time.perf_counter()
-    loss = F.mse_loss(model(x), x)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    loss.item()
-    return time.perf_counter() - start
+class Steps:
+    """So many training steps of a model, measured without and with a trace."""
 
+    def __init__(self, model: nn.Module, count: int) -> None:
+        self.model, self.count = model, count
+        self.optimizer = torch.optim.Adam(model.parameters())
+        self.batch = torch.rand(64, 784)
 
-def measure(model: nn.Module, rounds: int, steps: int) -> tuple[float, float, float]:
-    """Return seconds a step without and with a trace, and bytes a step in the file.
+    def step(self) -> None:
+        """Take one step."""
+        loss = F.mse_loss(self.model(self.batch), self.batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        loss.item()
 
-    Each round takes so many steps without and then as many with.
-    """
-    optimizer = torch.optim.Adam(model.parameters())
-    x = torch.rand(64, 784)
-    plain, traced = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "bench.trace")
-        for _ in range(rounds):
-            plain += [seconds_a_step(model, optimizer, x) for _ in range(steps)]
-            with trace_to(path, [], Counter()):
-                seconds_a_step(model, optimizer, x)  # names the parameters: once a run
-                traced += [seconds_a_step(model, optimizer, x) for _ in range(steps)]
-        lines = path.read_text().splitlines()
-    size = median(len(line) for line in lines if '"kind":"step"' in line)
-    return median(plain), median(traced), size
+    def plain(self) -> float:
+        """Return the processor time of a step, in seconds."""
+        self.step()  # not counted: here a trace names the parameters, once a run
+        start = process_time()
+        for _ in range(self.count):
+            self.step()
+        return (process_time() - start) / self.count
+
+    def traced(self) -> float:
+        """Return the same while a trace is written."""
+        with (
+            tempfile.NamedTemporaryFile() as file,
+            trace_to(Path(file.name), [], Counter()),
+        ):
+            return self.plain()
 
 
 def main() -> int:
     """Print the table."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
+    print(f"{conditions('random numbers', 1, ROUNDS)}\n")
     rows = []
-    for name, sizes, rounds, steps in (
-        ("784-64-3-64-784", (784, 64, 3, 64, 784), 20, 50),
-        ("20 million weights", (784, 3000, 4500, 900, 784), 5, 4),
+    for name, sizes, count in (
+        ("784-64-3-64-784", (784, 64, 3, 64, 784), 50),
+        ("20 million weights", (784, 3000, 4500, 900, 784), 2),
     ):
-        plain, traced, size = measure(network(*sizes), rounds, steps)
-        more = f"{100 * (traced / plain - 1):.0f}%"
-        rows.append(
-            [name, f"{1e3 * plain:.2f}", f"{1e3 * traced:.2f}", more, f"{size:.0f}"]
-        )
-    print(tabulate(rows, ["model", "ms a step", "traced", "more", "bytes a step"]))
+        steps = Steps(network(*sizes), count)
+        ways = {name: steps.plain, f"{name}, traced": steps.traced}
+        rows += as_table(take_turns(ways, ROUNDS), name, 1e-6)
+    print(tabulate(rows, ["one step", "µs", "times"], disable_numparse=True))
     return 0
 
 

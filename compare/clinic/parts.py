@@ -1,6 +1,6 @@
 """The small pieces that the cases put together: data, a model, and a loop.
 
-24 samples in batches of 4 make 6 steps an epoch. Every case is two epochs or less.
+24 samples in batches of 4 make 6 steps an epoch. Most cases are two epochs or less.
 """
 
 from __future__ import annotations

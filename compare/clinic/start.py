@@ -143,11 +143,11 @@ def last_bit_amplified(mistake: bool) -> None:
     if mistake:
         with torch.no_grad():
             weight = next(model.parameters()).view(-1)
-            weight[0] = torch.nextafter(weight[0], torch.tensor(1.0))
-    optimizer = sgd(model, lr=1.0)
-    for _ in range(4):
+            weight[20] = torch.nextafter(weight[20], torch.tensor(1.0))
+    optimizer = sgd(model, lr=0.3)
+    for _ in range(8):
         for inputs, targets in in_order():
-            step(model, optimizer, 20 * inputs, targets)
+            step(model, optimizer, 5 * inputs, targets)
 
 
 @case(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..trace.run import Layout, Optimizer, Run
@@ -26,19 +26,19 @@ class Match:
     pairs: tuple[tuple[int, int], ...]
     only_a: tuple[int, ...]
     only_b: tuple[int, ...]
-    how: str  # "name", or "position" where the names differ but the shapes do not
+    by_position: bool  # as the names differ, and the shapes do not
 
 
 @dataclass(frozen=True)
 class Alignment:
     """The optimizers of the two runs that do the same work.
 
-    `lane_a` and `lane_b` give to each optimizer the number of the work it does; None
-    means that the other run has no such optimizer.
+    `role_a` and `role_b` give each optimizer the number of its work; None means that
+    the other run has no such optimizer.
     """
 
-    lane_a: tuple[int | None, ...]
-    lane_b: tuple[int | None, ...]
+    role_a: tuple[int | None, ...]
+    role_b: tuple[int | None, ...]
     matches: dict[tuple[int, int], Match]
 
 
@@ -52,31 +52,29 @@ def match(a: Layout, b: Layout) -> Match:
 
     A port often holds the model as `self.model`: the prefix is what most names share.
     """
-    names = [[plain_name(n) for n in layout.names] for layout in (a, b)]
-    pairs = _by_name(names[0], names[1], a, b)
-    complete = len(pairs) == len(names[0]) == len(names[1])
+    pairs = _by_name(a, b)
+    complete = len(pairs) == len(a.names) == len(b.names)
     if not complete and a.shapes == b.shapes:
-        return Match(tuple((i, i) for i in range(len(names[0]))), (), (), "position")
+        return Match(tuple((i, i) for i in range(len(a.names))), (), (), True)
     matched_a, matched_b = {i for i, _ in pairs}, {j for _, j in pairs}
     return Match(
         pairs=tuple(pairs),
-        only_a=tuple(i for i in range(len(names[0])) if i not in matched_a),
-        only_b=tuple(j for j in range(len(names[1])) if j not in matched_b),
-        how="name",
+        only_a=tuple(i for i in range(len(a.names)) if i not in matched_a),
+        only_b=tuple(j for j in range(len(b.names)) if j not in matched_b),
+        by_position=False,
     )
 
 
-def _by_name(
-    names_a: Sequence[str], names_b: Sequence[str], a: Layout, b: Layout
-) -> list[tuple[int, int]]:
+def _by_name(a: Layout, b: Layout) -> list[tuple[int, int]]:
     """Return the pairs of the same name and shape under the best pair of prefixes."""
+    names_a, names_b = (list(map(plain_name, layout.names)) for layout in (a, b))
     where = {(name, b.shapes[j]): j for j, name in enumerate(names_b)}
-    ends: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    by_end: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for name, shape in where:
-        ends.setdefault((name.rsplit(".", 1)[-1], shape), []).append(name)
+        by_end.setdefault((name.rsplit(".", 1)[-1], shape), []).append(name)
     votes: Counter[tuple[str, str]] = Counter()
     for name, shape in zip(names_a, a.shapes, strict=True):
-        for other in ends.get((name.rsplit(".", 1)[-1], shape), ())[:50]:
+        for other in by_end.get((name.rsplit(".", 1)[-1], shape), ())[:50]:
             votes[_prefixes(name, other)] += 1
     best: list[tuple[int, int]] = []
     ranked = sorted(votes, key=lambda p: (-votes[p], len(p[0]) + len(p[1])))
@@ -108,38 +106,55 @@ def align(a: Run, b: Run) -> Alignment:
         for i, one in enumerate(a.optimizers)
         for j, other in enumerate(b.optimizers)
     }
-    lane_b = [_best(matches, a, b, j) for j in range(len(b.optimizers))]
-    for j, lane in enumerate(lane_b):  # the models may have no layer in common
-        if lane is None and j < len(a.optimizers) and j not in lane_b:
-            lane_b[j] = j
-    lane_a = [
+    # an optimizer that was given other parameters has a new number, and its old role
+    firsts_a, firsts_b = (
+        [first_number(run.optimizers, i) for i in range(len(run.optimizers))]
+        for run in (a, b)
+    )
+    role_b = {j: _best(matches, a, b, j, set(firsts_a)) for j in set(firsts_b)}
+    for j, role in role_b.items():  # the models may have no layer in common
+        if role is None and j in firsts_a and j not in role_b.values():
+            role_b[j] = j
+    role_a = {
         # one that nobody matched may be a later copy of one that somebody did
-        i if i in lane_b else _copy_of(a.optimizers, i, lane_b)
-        for i in range(len(a.optimizers))
-    ]
-    return Alignment(tuple(lane_a), tuple(lane_b), matches)
+        i: i if i in role_b.values() else _copy_of(a.optimizers, i, role_b.values())
+        for i in set(firsts_a)
+    }
+    return Alignment(
+        tuple(role_a[i] for i in firsts_a), tuple(role_b[j] for j in firsts_b), matches
+    )
 
 
-def _best(matches: dict[tuple[int, int], Match], a: Run, b: Run, j: int) -> int | None:
+def first_number(optimizers: Sequence[Optimizer], number: int) -> int:
+    """Return the number an optimizer had before its parameters ever changed."""
+    while (before := optimizers[number].before) is not None:
+        number = before
+    return number
+
+
+def _best(
+    matches: dict[tuple[int, int], Match], a: Run, b: Run, j: int, choice: set[int]
+) -> int | None:
     """Return the optimizer with the most parameters of b's j, the same place first."""
-    share: dict[int, tuple[float, int, bool, int]] = {}
+    rank: dict[int, tuple[float, int, bool, int]] = {}
     other = b.optimizers[j]
-    for i, one in enumerate(a.optimizers):
-        pairs = matches[i, j].pairs
-        equal = sum(one.weights.part(p) == other.weights.part(q) for p, q in pairs)
+    for i in choice:
+        one, pairs = a.optimizers[i], matches[i, j].pairs
+        hash_a, hash_b = one.weights.hash_of, other.weights.hash_of
+        equal = sum(hash_a(p) == hash_b(q) for p, q in pairs)
         sizes = sorted((len(one.names), len(other.names)))
         enough = equal or 2 * len(pairs) > sizes[0]  # a bias may match any other
-        part = len(pairs) / sizes[1] if enough else 0.0
-        share[i] = part, equal, i == j, -i  # two models may have the same layers
-    best = max(share, key=lambda i: share[i], default=None)
-    return best if best is not None and share[best][0] else None
+        share = len(pairs) / sizes[1] if enough else 0.0
+        rank[i] = share, equal, i == j, -i  # two models may have the same layers
+    best = max(rank, key=lambda i: rank[i], default=None)
+    return best if best is not None and rank[best][0] else None
 
 
 def _copy_of(
-    optimizers: Sequence[Optimizer], i: int, taken: Sequence[int | None]
+    optimizers: Sequence[Optimizer], i: int, roles: Iterable[int | None]
 ) -> int | None:
     for earlier in range(i):
         one, other = optimizers[earlier], optimizers[i]
-        if earlier in taken and (one.names, one.shapes) == (other.names, other.shapes):
+        if earlier in roles and (one.names, one.shapes) == (other.names, other.shapes):
             return earlier
     return None

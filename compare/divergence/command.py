@@ -25,10 +25,13 @@ def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="compare/divergence",
+        usage="%(prog)s [--json] A B\n       %(prog)s --causes",
         description="Find the first step where two recorded runs differ, and say why.",
     )
-    parser.add_argument("a", type=Path, nargs="?", help="a file of compare/trace")
-    parser.add_argument("b", type=Path, nargs="?", help="another one")
+    for name, words in (("a", "a file of compare/trace"), ("b", "the other run's")):
+        parser.add_argument(
+            name, metavar=name.upper(), type=Path, nargs="?", help=words
+        )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     parser.add_argument("--causes", action="store_true", help="list the known causes")
     args = parser.parse_args(argv)

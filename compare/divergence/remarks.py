@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .difference import Comparison
+from .evidence import GENERATORS, Evidence
 
 
 def remarks(comparison: Comparison) -> list[str]:
@@ -10,7 +13,7 @@ def remarks(comparison: Comparison) -> list[str]:
     a, b = comparison.a, comparison.b
     said = [*a.remarks, *b.remarks]
     said += [f"not seen in {run.name}: {what}" for run in (a, b) for what in run.unseen]
-    if not comparison.comparable:
+    if not comparison.weights_comparable:
         said.append("weights and gradients were not compared: other fingerprints")
     one, other = comparison.evaluations.get(0, ([], []))
     if comparison.pairs and len(one) != len(other):
@@ -18,58 +21,68 @@ def remarks(comparison: Comparison) -> list[str]:
             f"before the first step {a.name} evaluates {len(one)} batches and {b.name}"
             f" {len(other)} (as a Trainer's sanity check): no difference"
         )
-    lanes = comparison.alignment.lane_a, comparison.alignment.lane_b
-    used = {(x.optimizer, y.optimizer) for x, y in comparison.pairs}
-    for i, j in sorted(used):
-        if lanes[0][i] != lanes[1][j]:
+    said += _parameters(comparison)
+    said += _batches(comparison)
+    if comparison.first is None:
+        return said + _generators(comparison)
+    evidence = Evidence(comparison, comparison.first)
+    if evidence.machine and not evidence.is_rounding:
+        said.append(f"not the same in both runs: {', '.join(evidence.machine)}")
+    return said
+
+
+def _parameters(comparison: Comparison) -> Iterator[str]:
+    """Say how parameters were matched where their names do not tell it."""
+    a, b, alignment = comparison.a, comparison.b, comparison.alignment
+    for i, j in sorted({(x.optimizer, y.optimizer) for x, y in comparison.pairs}):
+        if alignment.role_a[i] != alignment.role_b[j]:
             continue
-        match = comparison.alignment.matches[i, j]
-        names = a.optimizers[i].names, b.optimizers[j].names
-        if match.how == "position":
-            said.append(
-                f"parameters are matched by position: {names[0][0]} in {a.name} is"
-                f" {names[1][0]} in {b.name}"
+        match = alignment.matches[i, j]
+        names_a, names_b = a.optimizers[i].names, b.optimizers[j].names
+        if match.by_position:
+            yield (
+                f"parameters are matched by position: {names_a[0]} in {a.name} is"
+                f" {names_b[0]} in {b.name}"
             )
-        for run, extra, own in (
-            (a, match.only_a, names[0]),
-            (b, match.only_b, names[1]),
+        for run, names, extra in (
+            (a, names_a, match.only_a),
+            (b, names_b, match.only_b),
         ):
             if extra:
-                said.append(
-                    f"only the optimizer of {run.name} has {own[extra[0]]}"
-                    f" ({len(extra)} such)"
-                )
-    for run in (a, b):
+                first = names[extra[0]]
+                more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+                yield f"only the optimizer of {run.name} has {first}{more}"
+
+
+def _batches(comparison: Comparison) -> Iterator[str]:
+    """Say what was not seen of the batches."""
+    for run in (comparison.a, comparison.b):
         if "OptimizedModule" in str(run.layers):
-            said.append(f"{run.name} is compiled: the inside of its model was not seen")
-    if any(bool(x.batch) != bool(y.batch) for x, y in comparison.pairs):
-        said.append("some batches were not seen in one run, and not compared")
-    if not all(x.batch or y.batch for x, y in comparison.pairs):
-        said.append("some batches were not seen at all: nothing is said of them")
-    counts = {
-        (len(p.hash), len(q.hash))
-        for x, y in comparison.pairs
+            yield f"{run.name} is compiled: the inside of its model was not seen"
+    pairs = comparison.pairs
+    if any(bool(x.batch) != bool(y.batch) for x, y in pairs):
+        yield "some batches were not seen in one run, and not compared"
+    if not all(x.batch or y.batch for x, y in pairs):
+        yield "some batches were not seen at all: nothing is said of them"
+    if comparison.first is None and any(
+        p and q and len(p.hash) != len(q.hash)
+        for x, y in pairs
         for p, q in zip(x.batch, y.batch, strict=False)
-        if p and q and len(p.hash) != len(q.hash)
-    }
-    if counts and comparison.first is None:
-        said.append("one run shows more tensors of a batch; they were not compared")
-    return said + _random(comparison)
+    ):
+        yield "one run shows more tensors of a batch; they were not compared"
 
 
-def _random(comparison: Comparison) -> list[str]:
+def _generators(comparison: Comparison) -> list[str]:
     """Say which generators differ though no number does; the unused do not count."""
-    if comparison.first:
-        return []
-    names = {"torch": "torch", "cuda": "the GPU", "numpy": "NumPy", "python": "Python"}
     for number, (one, other) in enumerate(comparison.pairs):
-        from_here = comparison.pairs[number:]
-        for name, words in names.items():
+        for name, words in GENERATORS.items():
             if name not in one.random or name not in other.random:
                 continue
-            states = [{p[side].random.get(name) for p in from_here} for side in (0, 1)]
-            moved = max(map(len, states)) > 1
-            if one.random[name] != other.random[name] and moved:
+            states = [
+                {pair[index].random.get(name) for pair in comparison.pairs[number:]}
+                for index in (0, 1)
+            ]
+            if one.random[name] != other.random[name] and max(map(len, states)) > 1:
                 return [
                     f"the random generator of {words} differs from step {number} on,"
                     " but no number does: the runs would differ as soon as something"

@@ -49,7 +49,7 @@ def as_text(comparison: Comparison) -> str:
             _reasons(findings(comparison)),
         ]
     if said := remarks(comparison):
-        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}") for line in said))
+        parts.append("Remarks\n" + "\n".join(_fill(f"- {line}", "  ") for line in said))
     return "\n\n".join(parts)
 
 
@@ -69,13 +69,13 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
             "size": _finite(found[0].relative) if found else None,
             "last_size": _finite(found[-1].relative) if found else None,
             "trend": trend(found),
-            "rounding": Evidence(comparison, first).rounding,
+            "rounding": Evidence(comparison, first).is_rounding,
             "causes": [
                 {
                     "name": finding.cause.name,
                     "what": finding.cause.what,
                     "because": finding.because,
-                    "confirm": finding.cause.confirm,
+                    "advice": finding.cause.advice,
                     "lesson": finding.cause.lesson,
                     "case": finding.cause.case,
                 }
@@ -89,7 +89,8 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
 
 def _when(difference: Difference) -> str:
     if difference.quantity == "evaluation":
-        return f"after step {difference.step}" if difference.step >= 0 else "at once"
+        after = f"after step {difference.step}"
+        return after if difference.step >= 0 else "before the first step"
     return f"at step {difference.step}"
 
 
@@ -101,7 +102,7 @@ def _what(difference: Difference) -> str:
 def _whose(comparison: Comparison, difference: Difference) -> str:
     """Say whose step it is, and which of its own, if there are several optimizers."""
     evidence = Evidence(comparison, difference)
-    if len(comparison.a.optimizers) < 2 or not evidence.optimizers or not evidence.pair:
+    if len(comparison.a.optimizers) < 2 or not evidence.in_a_step:
         return ""
     optimizer = evidence.optimizers[0]
     number = evidence.pair[0].optimizer
@@ -122,20 +123,24 @@ def _table(*rows: Sequence[str]) -> str:
 
 def _rounding(comparison: Comparison, first: Difference) -> list[str]:
     evidence = Evidence(comparison, first)
-    if not evidence.rounding:
+    if not evidence.is_rounding:
         return []
+    size = f"{evidence.size:.1g}" if evidence.size else "no norm shows it"
     reasons = ", ".join(evidence.machine) or "nothing that was recorded"
     return [
         _fill(
-            f"It has the size of the last bits ({evidence.size:.1g}), as rounding makes"
-            f" it, however large it becomes later. Not the same is: {reasons}."
+            f"The difference has the size of the last bits ({size}), as rounding makes"
+            " it, however large it becomes later. Not the same in both runs:"
+            f" {reasons}."
         )
     ]
 
 
 def causes_as_text() -> str:
     """Return all known causes as a table."""
-    rows = [[c.name, c.quantities, c.lesson, c.case, c.what] for c in CAUSES]
+    rows = [
+        [c.name, ", ".join(sorted(c.seen_in)), c.lesson, c.case, c.what] for c in CAUSES
+    ]
     return _table(["cause", "seen in", "lesson", "clinic", "what happened"], *rows)
 
 
@@ -150,8 +155,9 @@ def _later(comparison: Comparison, first: Difference) -> list[str]:
         ]
         shown += found[-1:] if len(found) > 1 else []
         words = ", ".join(f"{_percent(size)} at step {size.step}" for size in shown)
+        ending = f": {trend(found)}." if trend(found) else "."
         lines.append(
-            _fill(f"Relative size, by {measured}: {words}" + _ending(trend(found)))
+            _fill(f"Relative size of the difference in {measured}: {words}{ending}")
         )
     training = comparison.in_training
     if first.quantity == "evaluation" and training:
@@ -165,26 +171,20 @@ def _later(comparison: Comparison, first: Difference) -> list[str]:
 
 def _reasons(found: list[Finding]) -> str:
     if not found:
-        return "No cause that is known here fits."
+        return "None of the known causes fits."
     lines = ["Likely causes, the most likely first"]
     for number, finding in enumerate(found, 1):
         cause = finding.cause
-        lines.append(_fill(f"{number}. {cause.name}: {cause.what}"))
-        lines.append(_fill(f"   Seen: {finding.because}."))
-        lines.append(_fill(f"   To confirm: {cause.confirm}"))
-        lines.append(
-            _fill(f"   See the lesson {cause.lesson}, and {cause.case} in the clinic.")
-        )
+        lines.append(_fill(f"{number}. {cause.name}: {cause.what}", "   "))
+        lines.append(_fill(f"   Evidence: {finding.because}.", "   "))
+        lines.append(_fill(f"   What to do: {cause.advice}", "   "))
+        where = f"the lesson {cause.lesson}, and {cause.case} of compare.clinic"
+        lines.append(_fill(f"   See {where}.", "   "))
     return "\n".join(lines)
 
 
-def _fill(text: str) -> str:
-    indent = "" if text[0].isalpha() else "   "
+def _fill(text: str, indent: str = "") -> str:
     return textwrap.fill(text, 88, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _ending(words: str) -> str:
-    return f": {words}." if words else "."
 
 
 def _percent(size: Size) -> str:

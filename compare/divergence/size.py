@@ -84,14 +84,17 @@ def tolerance(precisions: Sequence[str]) -> float:
 
 
 def tensors_apart(a: Tensors, b: Tensors, how: Match) -> float:
-    """Return the largest distance of two tensors' norms, in parts of a large one."""
+    """Return the largest distance of two norms, in parts of a large one.
+
+    nan where only one run has the tensor that differs.
+    """
     total = max(a.norm, b.norm) or 1.0
     apart = (
         abs(a.norms[i] - b.norms[j]) / max(a.norms[i], b.norms[j], 0.1 * total)
         for i, j in how.pairs
-        if a.part(i) != b.part(j)
+        if a.hash_of(i) != b.hash_of(j)
     )
-    return max(apart, default=0.0)
+    return max(apart, default=math.nan)
 
 
 def batches_apart(a: Batch, b: Batch) -> float:
@@ -99,9 +102,11 @@ def batches_apart(a: Batch, b: Batch) -> float:
     apart = [0.0]
     if a.shape != b.shape:
         return math.inf
-    for one, other, head, heads in zip(a.norm, b.norm, a.head, b.head, strict=True):
-        apart.append(distance(one, other))
-        scale = max(map(abs, (*head, *heads)), default=1.0) or 1.0
-        pairs = zip(head, heads, strict=False)
+    for norm_a, norm_b, first_a, first_b in zip(
+        a.norm, b.norm, a.first, b.first, strict=True
+    ):
+        apart.append(distance(norm_a, norm_b))
+        scale = max(map(abs, (*first_a, *first_b)), default=1.0) or 1.0
+        pairs = zip(first_a, first_b, strict=False)
         apart += [abs(x - y) / scale for x, y in pairs]
     return max(apart)

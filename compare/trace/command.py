@@ -20,34 +20,39 @@ The file: text in UTF-8, one JSON object a line, written as it happens, so that 
 keeps what was recorded. Numbers are as Python's json writes them (NaN and Infinity
 too). A step of a small model takes some 1,200 bytes, and 19 more per parameter tensor.
 
-    line 1       format "training trace", version 2, python, command, rank
+    line 1       format "training trace", version 3, python, command, rank
     start        torch, platform, device, threads, seed, matmul, deterministic,
                  trainer (the package whose loop it is), fingerprint (xxh3, blake2b or
                  sums: only equal ones can be compared)
-    optimizer    before its first step, and again when its parameters change: number,
-                 again (the number it had), class, settings and sizes (one per group),
-                 names, shapes and tied names of its parameters, weights
+    optimizer    before its first step, and again when its parameters change: before
+                 (the number it had; numbers count these lines), name (its class),
+                 settings (one per group); names, shapes, groups and tied names of its
+                 parameters, weights
     buffers      names and shapes, when they change
     model        layers, as the first training batch met them: (...) has no parameters
     step         one per optimizer step: optimizer; batch, mode, precision, output, one
                  per forward; random; functions (losses of torch.nn.functional); loss
                  (one per backward); closure (norm of the gradient after each call);
                  gradient; lr (one per group); state (parameters with a state, and its
-                 age); weights and buffers after the step
+                 age); weights and buffers after the step; settings, if they changed
     evaluation   one per batch: after (steps done), batch, mode, precision, random,
                  output
     unseen       what: something that happened and could not be recorded
     end          steps, evaluations, error (None or the exception's name)
 
-    batch        lists with one entry per tensor: hash (None: not seen), bag (the same
-                 for the same rows in any order), shape, dtype, mean, norm, head (the
-                 first values), made (None, or how many steps ago a model made it, and
-                 whether it was the same model)
+    batch        lists with one entry per tensor: hash (None: not seen), rows (a hash
+                 that is the same for the same rows in any order), shape, dtype, mean,
+                 norm, first (the first values), source (None, or how many steps ago a
+                 model made it, and whether it was the same model)
     gradient, weights, buffers
-                 hash (over all tensors), parts (24 bits of each tensor's own hash, in
-                 base64, four letters each; AAAA: there is no tensor), norms (of each
-                 tensor, float32 in base64), norm
-    output       the same for the last layer with parameters, and its class
+                 hash (over all tensors), hashes (24 bits of each tensor's own hash, in
+                 base64, four letters each; AAAA: there is no tensor), packed_norms (of
+                 each tensor, float32 in base64), norm
+    output       the same for the last layer with parameters, and that layer's class
+    function     name, options, shape and prediction (hashes and norms), names and a
+                 batch of its other arguments, autocast, value, spread (smallest and
+                 largest prediction; for cross_entropy, by how much the classes' sum is
+                 away from 1), ignored (number of targets left out by ignore_index)
     random       the states of the global generators before the forward; Python's and
                  NumPy's with their position, which is 624 before the first number
 """
@@ -131,10 +136,13 @@ def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="compare/trace",
-        usage="%(prog)s --out FILE -- SCRIPT [ARGS] | -- -m MODULE [ARGS]",
+        usage="%(prog)s --out FILE -- SCRIPT [ARGS]\n"
+        "       %(prog)s --out FILE -- -m MODULE [ARGS]",
         description="Run a training script and record every step of it.",
     )
-    parser.add_argument("--out", required=True, type=Path, help="the file to write")
+    parser.add_argument(
+        "--out", metavar="FILE", required=True, type=Path, help="the file to write"
+    )
     split = argv.index("--") if "--" in argv else len(argv)
     out: Path = parser.parse_args(argv[:split]).out
     command = argv[split + 1 :]

@@ -44,13 +44,14 @@ _GOLDEN = -0x61C8864680B583EB  # 2**64 divided by the golden ratio, as a signed 
 def fingerprints(tensors: Sequence[Tensor]) -> Tensor:
     """Return one int64 per tensor, shape (len(tensors),), on the tensors' device.
 
-    All tensors must live on one device, and there must be at least one. Raises
-    TypeError for a tensor without bytes of its own: meta, quantized, nested, fake.
+    All must live on one device and be as `plain` returns them; at least one.
     """
-    data = [_bytes(t) for t in tensors]
-    if data[0].device.type != "cpu":
-        return packed_sums(data)
-    digests = [_digest(memory(d)) for d in data]
+    if tensors[0].device.type != "cpu":
+        return packed_sums([_bytes(t) for t in tensors])
+    digests = []
+    for tensor in tensors:
+        contiguous = _contiguous(tensor)  # keeps the memory while it is read
+        digests.append(_digest(memory(contiguous)))
     signed = [digest - (digest >> 63 << 64) for digest in digests]
     return torch.tensor(signed, dtype=torch.int64, device="cpu")
 
@@ -66,10 +67,11 @@ def packed_sums(data: Sequence[Tensor]) -> Tensor:
 
 
 def batch_fingerprint(batch: Tensor) -> Tensor:
-    """Return two int64, shape (2,): the fingerprint of a batch, and its bag.
+    """Return two int64, shape (2,): the fingerprint of a batch, and that of its rows.
 
-    The bag is the sum of the fingerprints of the rows (the samples): equal for the
-    same samples in another order. Bags of several batches add up to the bag of all.
+    The second is the sum of the fingerprints of the rows (the samples): equal for the
+    same samples in another order. Sums of several batches add up to the sum of all.
+    The batch must be as `plain` returns it.
     """
     data = _bytes(batch)
     rows = len(batch) if batch.dim() and batch.numel() else 1
@@ -77,7 +79,9 @@ def batch_fingerprint(batch: Tensor) -> Tensor:
     missing = -width % 8 if width else 8
     matrix = data.view(rows, width)
     words = (pad(matrix, (0, missing)) if missing else matrix).view(torch.int64)
-    hashed = _mix(_hash_rows(words, _weights(words.shape[1], words.device)) + width + 1)
+    hashed = _mix(
+        _hash_rows(words, _weights(words.shape[1], words.device)) + (width + 1)
+    )
     return torch.stack([(hashed * _positions(rows, words.device)).sum(), hashed.sum()])
 
 
@@ -119,14 +123,18 @@ def plain(tensor: Tensor) -> Tensor:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """Return the tensor's bytes in logical order, as an aligned vector of uint8."""
-    values = plain(tensor)
-    if values.is_sparse:
-        values = values.coalesce()
-        return torch.cat([_bytes(values.indices()), _bytes(values.values())])
-    values = values.resolve_conj().resolve_neg().contiguous()
+    values = _contiguous(tensor)
     if values.storage_offset() * values.element_size() % 8:
         values = values.clone()  # a slice that starts in the middle of a word
     return values.reshape(-1).view(torch.uint8)
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    """Return a tensor whose bytes lie in logical order; of a sparse one its entries."""
+    if tensor.is_sparse:
+        entries = tensor.coalesce()
+        return torch.cat([_bytes(entries.indices()), _bytes(entries.values())])
+    return tensor.resolve_conj().resolve_neg().contiguous()
 
 
 def _pack(data: Sequence[Tensor]) -> Iterator[Tensor]:

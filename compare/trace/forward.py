@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import ref
 
@@ -24,8 +24,8 @@ class Forward:
     """
 
     def __init__(self, root: nn.Module, after: int, training: bool) -> None:
+        self.roots = [root]  # what was called from outside any module
         self.seen = {root}  # and what was called inside a module
-        self.roots = [root]
         self.after = after  # how many optimizer steps were done when it began
         self.with_grad = training
         self.layers: list[str] = []
@@ -41,28 +41,33 @@ class Forward:
     def add_inputs(
         self,
         inputs: Sequence[Tensor],
-        made: Sequence[Any],
-        unseen: Callable[..., None],
-        known: dict[tuple[int, int], Any],
+        sources: Sequence[list[int] | None],
+        reader: snapshot.Reader,
     ) -> None:
-        """Take the tensors of a call from outside any module."""
+        """Take the tensors of a call from outside any module.
+
+        `sources` says of each tensor which model made it, as `Batch.source` does.
+        """
         if self._batches:  # what went from one part to the next is no batch
-            pairs = zip(inputs, made, strict=True)
-            own = [(t, m) for t, m in pairs if m is None and t.grad_fn is None]
-            inputs, made = [t for t, _ in own], [m for _, m in own]
+            inputs = [
+                tensor
+                for tensor, source in zip(inputs, sources, strict=True)
+                if source is None and tensor.grad_fn is None
+            ]
+            sources = [None] * len(inputs)
         if inputs:
-            self._batches.append(snapshot.BatchSummary(inputs, made, unseen, known))
+            self._batches.append(reader.read(inputs, sources))
 
     def leave_innermost(self, module: nn.Module, output: Any) -> None:
         """Note the mode of a module that called no other, and what it made."""
         mode = "train" if module.training else "eval"
         name = type(module).__name__
         self._modes.setdefault(mode, set()).add(name)
-        if next(module.parameters(), None) is not None:
+        if has_parameters(module):
             found = snapshot.tensors_in(output)
             self._last = (name, found[0]) if found else None
 
-    def leave(self, output: Any) -> None:
+    def leave(self, output: Any, reader: snapshot.Reader) -> None:
         """Note the output, as the call from outside any module returns."""
         found = snapshot.tensors_in(output)
         if self._last:
@@ -71,7 +76,7 @@ class Forward:
         self._outputs = [ref(t) for t in found]
         if self._last:
             name, tensor = self._last
-            self._output = name, snapshot.TensorsSummary([tensor])
+            self._output = name, reader.read_output(tensor)
         self._last = None
 
     def nodes(self) -> set[int]:
@@ -89,7 +94,7 @@ class Forward:
         joined = {key: [x for b in batches for x in b[key]] for key in keys}
         output = None
         if self._output:
-            output = {**self._output[1].record(), "class": self._output[0]}
+            output = {**self._output[1].record(), "layer": self._output[0]}
         return {
             "batch": joined or None,
             "mode": self._mode(),
@@ -108,6 +113,14 @@ class Forward:
             return next(iter(self._modes))
         parts = sorted(self._modes.items())
         return "; ".join(f"{mode}: {', '.join(sorted(who))}" for mode, who in parts)
+
+
+def has_parameters(module: nn.Module) -> bool:
+    """Tell whether a module or one inside it has a parameter; at once, mostly."""
+    if any(parameter is not None for parameter in module._parameters.values()):
+        return True
+    children = [child for child in module._modules.values() if child is not None]
+    return any(map(has_parameters, children))
 
 
 def describe(module: nn.Module) -> str:

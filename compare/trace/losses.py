@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .snapshot import BatchSummary, Record
+from .snapshot import Reader, Record
 
-_ALSO = {"cross_entropy", "binary_cross_entropy", "kl_div"}
-_ALSO |= {"binary_cross_entropy_with_logits"}
+_OTHER_NAMES = {  # of losses that do not end in _loss
+    "cross_entropy",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+}
 _OLD = ("size_average", "reduce")  # options that `reduction` has replaced
 
 
@@ -22,55 +26,54 @@ class LossCall:
     """A loss function that was called: which, how, and with what."""
 
     def __init__(
-        self,
-        name: str,
-        arguments: Record,
-        result: Tensor,
-        unseen: Callable[..., None],
-        known: dict[tuple[int, int], Any],
+        self, name: str, arguments: Record, result: Tensor, reader: Reader
     ) -> None:
         self.node = result.grad_fn._sequence_nr() if result.grad_fn else None
-        self._name = name
         tensors = {k: v for k, v in arguments.items() if isinstance(v, Tensor)}
-        options = {k: v for k, v in arguments.items() if k not in tensors}
-        self._options = {k: repr(v) for k, v in options.items() if k not in _OLD}
-        self._keys = list(tensors)
-        self._summary = BatchSummary(list(tensors.values()), (), unseen, known)
-        values = list(tensors.values())
+        options = {k: v for k, v in arguments.items() if k not in (*tensors, *_OLD)}
+        self._name = name
+        self._options = {key: repr(value) for key, value in options.items()}
         self._autocast = torch.is_autocast_enabled(result.device.type)
-        self._numbers: list[Tensor] = []
+        prediction, *others = tensors.values()
+        _, *self._names = tensors
+        self._shape = list(prediction.shape)
+        self._prediction = reader.read_output(prediction)
+        self._others = reader.read(others, [None] * len(others))
         with torch.no_grad():
-            if result.numel() == 1:
-                self._value: Tensor | None = result.detach().double().reshape(())
-            else:
-                self._value = None
-            first = values[0].detach()
-            if first.dim() and first.numel() and first.is_floating_point():
-                self._numbers = list(first.aminmax())
-                if name == "cross_entropy":
-                    total = first.float().sum(1 if first.dim() > 1 else 0)
-                    self._numbers.append((total - 1).abs().max())
-            ignored = options.get("ignore_index")
-            self._ignored = (
-                (values[1] == ignored).sum() if ignored is not None else None
-            )
+            self._value = result.double().reshape(()) if result.numel() == 1 else None
+            self._spread = _spread(name, prediction)
+            self._ignored = None
+            if "ignore_index" in options and others:
+                self._ignored = (others[0] == options["ignore_index"]).sum()
 
     def record(self) -> Record:
-        """Return its name, options, arguments, result and what the arguments look like.
-
-        spread is the smallest and largest prediction, and by how much the classes' sum
-        is away from 1; ignored is the number of targets that ignore_index leaves out.
-        """
+        """Return what the format calls a function."""
         return {
             "name": self._name,
             "options": self._options,
-            "names": self._keys,
-            "arguments": self._summary.record(),
+            "shape": self._shape,
+            "prediction": self._prediction.record(),
+            "names": self._names,
+            "arguments": self._others.record(),
             "autocast": self._autocast,
             "value": None if self._value is None else self._value.item(),
-            "spread": [number.item() for number in self._numbers],
-            "ignored": None if self._ignored is None else int(self._ignored.item()),
+            "spread": [number.item() for number in self._spread],
+            "ignored": None if self._ignored is None else self._ignored.item(),
         }
+
+
+def _spread(name: str, prediction: Tensor) -> list[Tensor]:
+    """Return the smallest and largest prediction, and whether classes sum to 1.
+
+    That is, for cross_entropy, by how much their sum is at most away from it.
+    """
+    if not (prediction.dim() and prediction.numel() and prediction.is_floating_point()):
+        return []
+    numbers = list(prediction.aminmax())
+    if name == "cross_entropy":
+        total = prediction.float().sum(1 if prediction.dim() > 1 else 0)
+        numbers.append((total - 1).abs().max())
+    return numbers
 
 
 class Losses:
@@ -84,7 +87,7 @@ class Losses:
     def start(self) -> None:
         """Put the stand-ins in place."""
         for name in dir(F):
-            if name.endswith("_loss") or name in _ALSO:
+            if name.endswith("_loss") or name in _OTHER_NAMES:
                 self._real[name] = getattr(F, name)
                 setattr(F, name, self._stand_in(name, self._real[name]))
 
@@ -94,7 +97,9 @@ class Losses:
             setattr(F, name, function)
 
     def _stand_in(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(real)
+        parameters = inspect.signature(real).parameters.values()
+        names = [parameter.name for parameter in parameters]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
 
         @wraps(real)
         def loss(*args: Any, **kwargs: Any) -> Any:
@@ -106,9 +111,9 @@ class Losses:
             finally:
                 self._inside = False
             if isinstance(result, Tensor) and result.requires_grad:
-                bound = signature.bind(*args, **kwargs)
-                bound.apply_defaults()
-                self._noted(name, dict(bound.arguments), result)
+                given = dict(zip(names, args, strict=False)) | kwargs
+                arguments = {k: (defaults | given)[k] for k in names}
+                self._noted(name, arguments, result)
             return result
 
         # torch.jit.script compiles the function itself

@@ -21,9 +21,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, wraps
-from itertools import count
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -42,9 +42,9 @@ from torch.optim.optimizer import (
 )
 
 from . import snapshot
-from .forward import Forward, describe, graph, in_checkpoint
+from .forward import Forward, describe, graph, has_parameters, in_checkpoint
 from .losses import LossCall, Losses
-from .snapshot import Record, TensorsSummary
+from .snapshot import Reader, Record, TensorsSummary
 
 _WAITING = 4096  # forwards, losses and functions that are kept for a step to come
 
@@ -54,7 +54,7 @@ def _safe(hook: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(hook)
     def guarded(self: Recorder, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or self.not_ours():
+        if torch.compiler.is_compiling() or self.must_be_silent():
             return None
         try:
             return hook(self, *args, **kwargs)
@@ -65,6 +65,18 @@ def _safe(hook: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call of a module that is going on."""
+
+    is_seen: bool  # a loss, a metric or a transform is not
+    inside_is_seen: bool
+    is_innermost: bool = True  # it has called no other module that is seen
+
+
+_NOT_SEEN = _Call(is_seen=False, inside_is_seen=False)
+
+
 class Recorder:
     """Calls `write` with one record (a dict that JSON can hold) after the other."""
 
@@ -73,22 +85,21 @@ class Recorder:
         self._write = write
         self._owner = (os.getpid(), threading.get_ident())
         self._unseen: set[str] = set()
-        self._calls: list[int] = []  # modules called, numbered; inside <= 0: left out
-        self._count = 0
+        self._reader = Reader(self.unseen)
+        self._calls: list[_Call] = []
         self._backwards = 0
         self._in_backward = False
         self._forward: Forward | None = None  # still going on
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
-        self._known: dict[tuple[int, int], Any] = {}  # tensors read since a backward
         self._losses: list[Tensor] = []
         self._called: list[LossCall] = []  # loss functions, since the last backward
         self._functions: list[LossCall] = []  # those that a backward used
-        self._made: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
+        self._outputs: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
         self._gradients: WeakKeyDictionary[Optimizer, list[TensorsSummary]]
         self._gradients = WeakKeyDictionary()
         self._norms: list[float] = []
-        self._numbers = count()
+        self._introduced = 0  # optimizers; their numbers are never used again
         self._optimizers: WeakKeyDictionary[Optimizer, tuple[int, list[int]]]
         self._optimizers = WeakKeyDictionary()
         self._settings: dict[int, list[Record]] = {}
@@ -107,8 +118,8 @@ class Recorder:
             register_optimizer_step_post_hook(self._after_step),
         ]
         self._real = torch.autograd.backward, torch.autograd.grad
-        torch.autograd.backward = self._backward
-        torch.autograd.grad = self._grad
+        torch.autograd.backward = self._watched(self._real[0], "tensors")
+        torch.autograd.grad = self._watched(self._real[1], "outputs")
         self._stand_ins.start()
 
     def stop(self) -> None:
@@ -123,7 +134,7 @@ class Recorder:
         self._evaluated(self._undecided)
         if self._backwards and not self.steps:
             self.unseen(
-                f"the updates: {self._backwards} times gradients were calculated, and"
+                f"the updates: gradients were calculated {self._backwards} times, and"
                 " no torch.optim.Optimizer took a step"
             )
 
@@ -135,92 +146,93 @@ class Recorder:
             self._unseen.add(what)
             self._write({"kind": "unseen", "what": what})
 
-    def not_ours(self) -> bool:
+    def must_be_silent(self) -> bool:
         """Tell a tracer's or a worker's call, and layers that backward runs again."""
         if self._in_backward or torch.jit.is_tracing():  # type: ignore[attr-defined]
             return True
         if self._owner == (os.getpid(), threading.get_ident()):
-            capturing = torch.cuda.is_initialized() and (
+            return torch.cuda.is_initialized() and (
                 torch.cuda.is_current_stream_capturing()
             )
-            return capturing
         if self._owner[0] == os.getpid() and not self._calls:
             self.unseen("what another thread calculates")
         return True
 
     @_safe
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        outermost = not self._calls
-        if (self._calls and self._calls[-1] <= 0) or _is_no_model(
-            cast(Any, type(module))
-        ):
-            self._calls.append(0)
+        kind: Any = type(module)
+        outer = self._calls[-1] if self._calls else None
+        self._calls.append(_NOT_SEEN)  # unless the lines below say otherwise
+        if (outer and not outer.inside_is_seen) or _is_no_model(kind):
             return
-        self._count += 1
-        self._calls.append(self._count)
-        if outermost:
-            self._calls[-1] = 0
-            if next(module.parameters(), None) is None:  # a transform, an activation
-                if self._forward and not self._described:
-                    self._forward.layers.append(f"({describe(module)})")
-                return
-            inputs = snapshot.inputs_of(module, args, _keywords())
-            if any(map(_is_functorchs, inputs)):
-                self.unseen("gradients that torch.func takes")
-                return
-            self._calls[-1] = self._count
-            self._begin_forward(module, inputs)
-            made = [self._who_made(t, module) for t in inputs]
-            assert self._forward
-            self._forward.add_inputs(inputs, made, self.unseen, self._known)
-        elif self._forward:
-            self._forward.seen.add(module)
-        if type(module).__name__ == "OptimizedModule":
-            self._calls[-1] *= -1  # what torch.compile calls inside is not the model's
+        if outer:
+            outer.is_innermost = False
+            if self._forward:
+                self._forward.seen.add(module)
+        elif not has_parameters(module):  # a transform, an activation
+            if self._forward and not self._described:
+                self._forward.layers.append(f"({describe(module)})")
+            return
+        elif not self._take_inputs(module, args):
+            return
+        # what torch.compile calls inside is not the model's
+        opaque = kind.__name__ == "OptimizedModule"
+        self._calls[-1] = _Call(is_seen=True, inside_is_seen=not opaque)
+
+    def _take_inputs(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
+        """Begin a forward, or go on with one; tell whether its inputs can be read."""
+        inputs = snapshot.inputs_of(module, args, _keywords())
+        if any(map(_is_functorchs, inputs)):
+            self.unseen("gradients that torch.func takes")
+            return False
+        forward = self._forward_of(module, inputs)
+        sources = [self._source(tensor, module) for tensor in inputs]
+        forward.add_inputs(inputs, sources, self._reader)
+        return True
 
     @_safe
     def _after_module(self, module: nn.Module, _: object, output: Any) -> None:
-        if (
-            not self._calls
-            or not (number := abs(self._calls.pop()))
-            or not self._forward
-        ):
+        if not self._calls:
             return
-        if number == self._count:  # it called no other module
+        call = self._calls.pop()
+        if not call.is_seen or not self._forward:
+            return
+        if call.is_innermost:
             self._forward.leave_innermost(module, output)
             if not self._described:
-                bare = next(module.parameters(), None) is None
                 text = describe(module)
-                self._forward.layers.append(f"({text})" if bare else text)
+                self._forward.layers.append(
+                    text if has_parameters(module) else f"({text})"
+                )
         if not self._calls:
-            self._forward.leave(output)
+            self._forward.leave(output, self._reader)
             for tensor in snapshot.tensors_in(output):
                 if tensor.layout == torch.strided and not tensor.is_nested:
                     reference = StorageWeakRef(tensor.untyped_storage())
-                    self._made[reference.cdata] = reference, self.steps, module
+                    self._outputs[reference.cdata] = reference, self.steps, module
 
-    def _who_made(self, tensor: Tensor, module: nn.Module) -> list[int] | None:
+    def _source(self, tensor: Tensor, module: nn.Module) -> list[int] | None:
         """Return how many steps ago a model made this, and whether it was the same."""
-        if tensor.layout != torch.strided or tensor.is_nested or not self._made:
+        if tensor.layout != torch.strided or tensor.is_nested or not self._outputs:
             return None
         reference = StorageWeakRef(tensor.untyped_storage())
-        if found := self._made.get(reference.cdata):
+        if found := self._outputs.get(reference.cdata):
             return [self.steps - found[1], int(found[2] is module)]
         return None
 
-    def _begin_forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
+    def _forward_of(self, module: nn.Module, inputs: Sequence[Tensor]) -> Forward:
+        """Return the forward that a call from outside any module belongs to."""
         self._start_once(next(module.parameters()).device)
-        now, with_grad = self._forward, torch.is_grad_enabled()
-        if not with_grad:
-            with_grad = in_checkpoint()
+        now, with_grad = self._forward, torch.is_grad_enabled() or in_checkpoint()
         # a part that is called again goes on with what it, or a part before, has made
         fresh = with_grad and not any(tensor.grad_fn for tensor in inputs)
         again = now and (module in now.seen or (module in now.roots and fresh))
         if now is None or now.with_grad != with_grad or again:
             self._end_forward()
-            self._forward = Forward(module, self.steps, with_grad)
+            self._forward = now = Forward(module, self.steps, with_grad)
         else:
             now.roots.append(module)
+        return now
 
     def _end_forward(self) -> None:
         forward, self._forward = self._forward, None
@@ -230,7 +242,7 @@ class Recorder:
                 self._evaluated([self._undecided.pop(0)])
         elif forward:
             self._evaluated([forward])
-            self._known = {}
+            self._reader.forget()
 
     def _evaluated(self, forwards: Sequence[Forward]) -> None:
         for forward in forwards:
@@ -238,12 +250,30 @@ class Recorder:
 
     @_safe
     def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
-        call = LossCall(name, arguments, result, self.unseen, self._known)
-        self._called.append(call)
+        self._called.append(LossCall(name, arguments, result, self._reader))
         del self._called[:-_WAITING]
 
+    def _watched(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """Make a stand-in for a function that calculates gradients.
+
+        `name` is that of its first parameter.
+        """
+
+        @wraps(real)
+        def calculate(*args: Any, **kwargs: Any) -> Any:
+            outputs = args[0] if args else kwargs[name]
+            if not self._used(outputs, are_losses=name == "tensors"):
+                return real(*args, **kwargs)
+            self._in_backward = True
+            try:
+                return real(*args, **kwargs)
+            finally:
+                self._in_backward = False
+
+        return calculate
+
     @_safe
-    def _used(self, outputs: Any, losses: bool) -> bool:
+    def _used(self, outputs: Any, are_losses: bool) -> bool:
         """Note that gradients are calculated; tell whether it is ours to note."""
         self._backwards += 1
         self._end_forward()
@@ -255,32 +285,14 @@ class Recorder:
             functions = [f for f in functions if f.node in nodes]
         self._functions += functions
         self._called = []
-        self._known = {}
+        self._reader.forget()
         self._undecided = [f for f in self._undecided if f not in used]
         self._training += used
-        if losses:
+        if are_losses:
             self._losses += [x.detach().sum(dtype=torch.float64) for x in found]
         for kept in (self._training, self._losses, self._functions):
             del kept[:-_WAITING]
         return True
-
-    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if not self._used(tensors, losses=True):
-            return self._real[0](tensors, *args, **kwargs)
-        self._in_backward = True
-        try:
-            return self._real[0](tensors, *args, **kwargs)
-        finally:
-            self._in_backward = False
-
-    def _grad(self, outputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._used(outputs, losses=False):
-            return self._real[1](outputs, *args, **kwargs)
-        self._in_backward = True
-        try:
-            return self._real[1](outputs, *args, **kwargs)
-        finally:
-            self._in_backward = False
 
     @_safe
     def _before_step(
@@ -313,8 +325,7 @@ class Recorder:
             self._norms.append(self._gradients[optimizer].pop().norm())
 
     @_safe
-    def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        del args, kwargs
+    def _after_step(self, optimizer: Optimizer, *_: object) -> None:
         if not (gradients := self._gradients.pop(optimizer, None)):
             return
         self._end_forward()
@@ -347,7 +358,7 @@ class Recorder:
         self.steps += 1
         self._undecided, self._training = [], []
         self._losses, self._functions, self._called = [], [], []
-        self._made = {k: m for k, m in self._made.items() if not m[0].expired()}
+        self._outputs = {k: m for k, m in self._outputs.items() if not m[0].expired()}
 
     def _read_buffers(self) -> Record | None:
         """Return the buffers of the models that were trained, after the step."""
@@ -365,24 +376,26 @@ class Recorder:
         return TensorsSummary(tensors).record()
 
     def _introduce(self, optimizer: Optimizer) -> int:
+        """Write an optimizer whose parameters are new; return its number."""
         parameters = _parameters(optimizer)
-        known, before = self._optimizers.get(optimizer, (None, []))
+        number, known = self._optimizers.get(optimizer, (None, []))
         now = [id(p) for p in parameters]
-        if known is not None and now == before:
-            return known
+        if number is not None and now == known:
+            return number
         self._start_once(parameters[0].device)
-        number = next(self._numbers)
+        before, number = number, self._introduced
+        self._introduced += 1
         self._optimizers[optimizer] = number, now
         self._settings[number] = snapshot.settings(optimizer)
         names, tied = snapshot.parameter_names(parameters)
+        sizes = enumerate(len(group["params"]) for group in optimizer.param_groups)
         self._write(
             {
                 "kind": "optimizer",
-                "optimizer": number,
-                "again": known,
-                "class": type(optimizer).__name__,
+                "before": before,
+                "name": type(optimizer).__name__,
                 "settings": self._settings[number],
-                "sizes": [len(group["params"]) for group in optimizer.param_groups],
+                "groups": [group for group, size in sizes for _ in range(size)],
                 "names": names,
                 "shapes": [list(p.shape) for p in parameters],
                 "tied": tied,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FORMAT = "training trace"
-VERSION = 2
+VERSION = 3
 NAMELESS = "parameter "  # how the name of one begins that is in no living module
 NO_TENSOR = "AAAA"  # the short fingerprint of a gradient that is None
+T = TypeVar("T")
 
 
 class UnusableTraceError(Exception):
@@ -26,13 +27,14 @@ class Batch:
     """The tensors that a forward was given: one entry for each."""
 
     hash: tuple[str | None, ...]  # None: it could not be read
-    bag: tuple[int, ...]
+    rows: tuple[int, ...]  # a hash that does not depend on the order of the rows
     shape: tuple[tuple[int, ...], ...]
     dtype: tuple[str, ...]
     mean: tuple[float, ...]
     norm: tuple[float, ...]
-    head: tuple[tuple[float, ...], ...]
-    made: tuple[tuple[int, bool] | None, ...]  # steps ago by a model; by the same one
+    first: tuple[tuple[float, ...], ...]  # its first values
+    source: tuple[tuple[int, bool] | None, ...]
+    """How many steps ago a model made it, and whether the same model; or None."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,19 @@ class Tensors:
     """Fingerprints and norms of many tensors."""
 
     hash: str
-    parts: str  # four letters for each tensor
-    packed: str  # its norm
-    norm: float
-    kind: str = ""  # of an output: the class of the layer that made it
+    hashes: str  # four letters for each tensor
+    packed_norms: str
+    norm: float  # of all tensors together
+    layer: str = ""  # of an output: the class of the layer that made it
 
-    def part(self, index: int) -> str:
+    def hash_of(self, index: int) -> str:
         """Return the short fingerprint of one tensor."""
-        return self.parts[4 * index : 4 * index + 4]
+        return self.hashes[4 * index : 4 * index + 4]
 
     @cached_property
     def norms(self) -> tuple[float, ...]:
         """Return the norm of each tensor."""
-        data = base64.b64decode(self.packed)
+        data = base64.b64decode(self.packed_norms)
         return struct.unpack(f"<{len(data) // 4}f", data)
 
 
@@ -69,7 +71,7 @@ class Optimizer(Layout):
     """An optimizer as it was just before its first step with these parameters."""
 
     name: str
-    again: int | None  # the number it had before its parameters changed
+    before: int | None  # the number it had before its parameters changed
     settings: tuple[dict[str, Any], ...]
     groups: tuple[int, ...]  # for each parameter, the number of its group
     tied: tuple[tuple[str, ...], ...]
@@ -82,12 +84,16 @@ class LossCall:
 
     name: str
     options: dict[str, str]
-    names: tuple[str, ...]
+    shape: tuple[int, ...]  # of the prediction
+    prediction: Tensors
+    names: tuple[str, ...]  # of the other tensors: the target, weights of classes
     arguments: Batch
     autocast: bool
     value: float | None
-    spread: tuple[float, ...]  # smallest, largest prediction; its sum's distance to 1
-    ignored: int | None
+    spread: tuple[float, ...]
+    """The smallest and largest prediction; for cross_entropy, by how much the
+    classes' sum is away from 1."""
+    ignored: int | None  # the number of targets that ignore_index leaves out
 
 
 @dataclass(frozen=True)
@@ -145,51 +151,56 @@ class Run:
             case "start":
                 self.start = dict(record)
             case "model":
-                self.layers = tuple(map(str, record["layers"]))
+                self.layers = _frozen(record["layers"])
             case "optimizer":
-                self.optimizers.append(_optimizer(record))
+                weights = _tensors(record["weights"])
+                self.optimizers.append(_made(Optimizer, record, weights=weights))
+                self._settings[len(self.optimizers) - 1] = self.optimizers[-1].settings
             case "buffers":
-                self._buffers = Layout(*_layout(record))
+                self._buffers = _made(Layout, record)
             case "step":
                 self.steps.append(self._step(record))
             case "evaluation":
-                self.evaluations.append(_evaluation(record))
+                batch, output = _batch(record["batch"]), _tensors(record["output"])
+                evaluation = _made(Evaluation, record, batch=batch, output=output)
+                self.evaluations.append(evaluation)
             case "unseen":
                 self.unseen.append(str(record["what"]))
             case "end":
                 if record["error"]:
-                    self.crashed = f"{self.name} ended with {record['error']}"
-                    self.remarks.append(self.crashed)
+                    self.stop(f"{self.name} ended with {record['error']}")
             case kind:
                 raise ValueError(f"no such kind of record: {kind}")
 
+    def stop(self, why: str) -> None:
+        """Note that the run did not end well."""
+        self.crashed = why
+        self.remarks.append(why)
+
     def _step(self, record: Mapping[str, Any]) -> Step:
-        number = int(record["optimizer"])
-        if not 0 <= number < len(self.optimizers):
-            raise ValueError("a step of an optimizer that was not introduced")
-        before = self._settings.get(number, self.optimizers[number].settings)
-        now = tuple(map(dict, record.get("settings", before)))
-        self._settings[number] = now
-        buffers = record["buffers"]
-        layout = self._buffers
-        if buffers is not None and layout is None:
-            raise ValueError("buffers that were not introduced")
-        return Step(
-            optimizer=number,
-            batch=tuple(b and _batch(b) for b in record["batch"]),
-            mode=tuple(map(str, record["mode"])),
-            precision=tuple(map(str, record["precision"])),
-            output=tuple(o and _tensors(o) for o in record["output"]),
-            random=dict(record["random"]),
-            functions=tuple(map(_loss_call, record["functions"])),
-            loss=tuple(map(float, record["loss"])),
-            closure=tuple(map(float, record["closure"])),
+        number = record["optimizer"]
+        if "settings" in record:  # they are written when they change
+            self._settings[number] = _frozen(record["settings"])
+        buffers = _tensors(record["buffers"])
+        functions = [
+            _made(
+                LossCall,
+                call,
+                prediction=_tensors(call["prediction"]),
+                arguments=_batch(call["arguments"]),
+            )
+            for call in record["functions"]
+        ]
+        return _made(
+            Step,
+            record,
+            batch=tuple(map(_batch, record["batch"])),
+            output=tuple(map(_tensors, record["output"])),
+            functions=tuple(functions),
             gradient=_tensors(record["gradient"]),
-            lr=tuple(None if lr is None else float(lr) for lr in record["lr"]),
-            state=tuple(map(float, record["state"])),
             weights=_tensors(record["weights"]),
-            settings=now,
-            buffers=(layout, _tensors(buffers)) if buffers and layout else None,
+            settings=self._settings[number],
+            buffers=(self._buffers, buffers) if self._buffers and buffers else None,
         )
 
 
@@ -221,8 +232,7 @@ def read_trace(path: Path) -> Run:
             ) from error
         complete = record["kind"] == "end"
     if not complete:
-        run.crashed = f"{path.name} stops in the middle: the run was killed"
-        run.remarks.append(run.crashed)
+        run.stop(f"{path.name} stops in the middle: the run was killed")
     return run
 
 
@@ -250,66 +260,20 @@ def _check_header(path: Path, line: str) -> None:
         )
 
 
-def _batch(record: Mapping[str, Any]) -> Batch:
-    return Batch(
-        hash=tuple(record["hash"]),
-        bag=tuple(int(bag, 16) for bag in record["bag"]),
-        shape=_shapes(record["shape"]),
-        dtype=tuple(map(str, record["dtype"])),
-        mean=tuple(map(float, record["mean"])),
-        norm=tuple(map(float, record["norm"])),
-        head=tuple(tuple(map(float, head)) for head in record["head"]),
-        made=tuple(m and (int(m[0]), bool(m[1])) for m in record["made"]),
-    )
+def _batch(record: Mapping[str, Any] | None) -> Batch | None:
+    return None if record is None else _made(Batch, record)
 
 
-def _tensors(record: Mapping[str, Any]) -> Tensors:
-    whole, parts, norms = (str(record[key]) for key in ("hash", "parts", "norms"))
-    kind = str(record.get("class", ""))
-    return Tensors(whole, parts, norms, float(record["norm"]), kind)
+def _tensors(record: Mapping[str, Any] | None) -> Tensors | None:
+    return None if record is None else _made(Tensors, {"layer": "", **record})
 
 
-def _shapes(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(map(int, shape)) for shape in shapes)
+def _made(kind: type[T], record: Mapping[str, Any], **made: Any) -> T:
+    """Make a dataclass of the entries of a record that are called like its fields."""
+    names = [f.name for f in fields(kind) if f.name not in made]  # type: ignore[arg-type]
+    return kind(**{name: _frozen(record[name]) for name in names}, **made)
 
 
-def _layout(record: Mapping[str, Any]) -> tuple[Any, Any]:
-    return tuple(map(str, record["names"])), _shapes(record["shapes"])
-
-
-def _optimizer(record: Mapping[str, Any]) -> Optimizer:
-    sizes = enumerate(record["sizes"])
-    return Optimizer(
-        *_layout(record),
-        name=str(record["class"]),
-        again=record["again"],
-        settings=tuple(map(dict, record["settings"])),
-        groups=tuple(group for group, size in sizes for _ in range(size)),
-        tied=tuple(map(tuple, record["tied"])),
-        weights=_tensors(record["weights"]),
-    )
-
-
-def _loss_call(record: Mapping[str, Any]) -> LossCall:
-    return LossCall(
-        name=str(record["name"]),
-        options=dict(record["options"]),
-        names=tuple(record["names"]),
-        arguments=_batch(record["arguments"]),
-        autocast=bool(record["autocast"]),
-        value=record["value"],
-        spread=tuple(map(float, record["spread"])),
-        ignored=record["ignored"],
-    )
-
-
-def _evaluation(record: Mapping[str, Any]) -> Evaluation:
-    batch, output = record["batch"], record["output"]
-    return Evaluation(
-        after=int(record["after"]),
-        batch=batch and _batch(batch),
-        mode=str(record["mode"]),
-        precision=str(record["precision"]),
-        random=dict(record["random"]),
-        output=output and _tensors(output),
-    )
+def _frozen(value: Any) -> Any:
+    """Return a value with tuples in the place of lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

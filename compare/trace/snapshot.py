@@ -27,64 +27,92 @@ from .fingerprint import ON_CPU, batch_fingerprint, fingerprints, memory, plain
 from .run import NAMELESS
 
 Record = dict[str, Any]
-_HEAD = 3  # values of a batch that are written as they are
+_FIRST = 3  # values of a batch that are written as they are
+
+
+class Reader:
+    """Reads the tensors of batches and outputs, each only once.
+
+    What it cannot read it gives to `unseen`, in words.
+    """
+
+    def __init__(self, unseen: Callable[[str], None]) -> None:
+        self._unseen = unseen
+        self._known: dict[tuple[str, int, int], tuple[Tensor, Any]] = {}
+
+    def read(
+        self, tensors: Sequence[Tensor], sources: Sequence[list[int] | None]
+    ) -> BatchSummary:
+        """Summarize a batch as it is now; `sources` is as in `Batch.source`."""
+        with torch.no_grad():
+            read = [self._once(tensor, self._summarize) for tensor in tensors]
+        return BatchSummary(tensors, sources, read)
+
+    def read_output(self, tensor: Tensor) -> TensorsSummary:
+        """Summarize what a model has made, as it is now."""
+        summary: TensorsSummary = self._once(tensor, _summarize_alone)
+        return summary
+
+    def forget(self) -> None:
+        """Let go of the tensors that were read."""
+        self._known = {}
+
+    def _once(self, tensor: Tensor, summarize: Callable[[Tensor], Any]) -> Any:
+        if tensor.is_inference():  # it has no version
+            return summarize(tensor)
+        key = summarize.__name__, id(tensor), tensor._version
+        if len(self._known) > 64:
+            self.forget()
+        if key not in self._known:  # kept here, a tensor keeps its id
+            self._known[key] = tensor, summarize(tensor)
+        return self._known[key][1]
+
+    def _summarize(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return fingerprints, and mean, norm and first values; None if unreadable."""
+        try:
+            dense = plain(tensor)
+            if dense.is_sparse:
+                dense = dense.coalesce()
+                entries = dense.values().double().reshape(len(dense.values()), -1)
+                dense = torch.cat([dense.indices().t().double(), entries], dim=1)
+            values = _values(dense).reshape(-1)
+            numbers = [values.mean()[None], torch.linalg.vector_norm(values)[None]]
+            return batch_fingerprint(dense), torch.cat([*numbers, values[:_FIRST]])
+        except (TypeError, RuntimeError, NotImplementedError) as error:
+            self._unseen(str(error).splitlines()[0])
+            return None
+
+
+def _summarize_alone(tensor: Tensor) -> TensorsSummary:
+    return TensorsSummary([tensor])
 
 
 class BatchSummary:
-    """A batch's tensors as they were when this was made; one it cannot read is None."""
+    """A batch's tensors as they were when this was made; one that is unread is None."""
 
     def __init__(
         self,
         tensors: Sequence[Tensor],
-        made: Sequence[Any] = (),
-        unseen: Callable[[str], None] = lambda what: None,
-        known: dict[tuple[int, int], Any] | None = None,
+        sources: Sequence[list[int] | None],
+        read: list[tuple[Tensor, Tensor] | None],
     ) -> None:
-        self._made = list(made) or [None] * len(tensors)
+        self._sources = list(sources)
         self._shapes = [list(t.shape) if not t.is_nested else [] for t in tensors]
         self._dtypes = [str(t.dtype).removeprefix("torch.") for t in tensors]
-        self._read: list[tuple[Tensor, Tensor] | None] = []
-        with torch.no_grad():
-            for tensor in tensors:
-                try:
-                    self._read.append(self._once(tensor, known))
-                except (TypeError, RuntimeError, NotImplementedError) as error:
-                    self._read.append(None)
-                    unseen(str(error).splitlines()[0])
-
-    def _once(self, tensor: Tensor, known: dict[tuple[int, int], Any] | None) -> Any:
-        """Read a tensor that goes into the model and into the loss only once."""
-        if known is None or tensor.is_inference():
-            return self._summarize(tensor)
-        key = id(tensor), tensor._version
-        if len(known) > 64:
-            known.clear()
-        if key not in known:
-            known[key] = tensor, self._summarize(tensor)  # it keeps its id while here
-        return known[key][1]
-
-    @staticmethod
-    def _summarize(tensor: Tensor) -> tuple[Tensor, Tensor]:
-        dense = plain(tensor)
-        if dense.is_sparse:
-            dense = dense.coalesce()
-            dense = torch.cat([dense.indices().t().double(), _rows(dense)], dim=1)
-        values = _values(dense).reshape(-1)
-        numbers = [values.mean()[None], torch.linalg.vector_norm(values)[None]]
-        return batch_fingerprint(dense), torch.cat([*numbers, values[:_HEAD]])
+        self._read = read
 
     def record(self) -> Record:
         """Return what the format calls a batch: lists with one entry per tensor."""
         read = [r and (r[0].tolist(), r[1].tolist()) for r in self._read]
         return {
             "hash": [r and _hex(r[0][0]) for r in read],
-            "bag": [_hex(r[0][1]) if r else "0" for r in read],
+            "rows": [r[0][1] if r else 0 for r in read],
             "shape": self._shapes,
             "dtype": self._dtypes,
             "mean": [r[1][0] if r else 0.0 for r in read],
             "norm": [r[1][1] if r else 0.0 for r in read],
-            "head": [r[1][2:] if r else [] for r in read],
-            "made": self._made,
+            "first": [r[1][2:] if r else [] for r in read],
+            "source": self._sources,
         }
 
 
@@ -122,11 +150,12 @@ class TensorsSummary:
             for place, value, size in values:
                 hashes[place] = value if value & 0xFFFFFF else value | 1  # 0 is None
                 norms[place] = size
-        parts = b"".join((h & 0xFFFFFF).to_bytes(3, "little") for h in hashes)
+        short = b"".join((h & 0xFFFFFF).to_bytes(3, "little") for h in hashes)
+        packed = struct.pack(f"<{len(norms)}f", *norms)
         return {
             "hash": _hex(sum(hashes)),
-            "parts": base64.b64encode(parts).decode(),
-            "norms": base64.b64encode(struct.pack(f"<{len(norms)}f", *norms)).decode(),
+            "hashes": base64.b64encode(short).decode(),
+            "packed_norms": base64.b64encode(packed).decode(),
             "norm": self.norm(),
         }
 
@@ -202,8 +231,9 @@ def random_state() -> Record:
     Python's and NumPy's show the position in the current 624 numbers after a colon.
     """
     state = {"torch": _checksum(torch.get_rng_state())}
-    numbers = random.getstate()[1]
-    state["python"] = f"{hash(numbers[:-1]) & 0xFFFFFFFF:08x}:{numbers[-1]}"
+    *_, position = numbers = random.getstate()[1]
+    some = hash(numbers[1:9])  # all of the 624 change together
+    state["python"] = f"{some & 0xFFFFFFFF:08x}:{position}"
     if torch.cuda.is_initialized():
         state["cuda"] = _checksum(torch.cuda.get_rng_state())
     if numpy := sys.modules.get("numpy.random"):
@@ -273,11 +303,7 @@ def settings(optimizer: torch.optim.Optimizer) -> list[Record]:
 
 def _norms(tensors: Iterable[Tensor]) -> Tensor:
     norms = torch._foreach_norm([_values(t) for t in tensors])
-    return torch.stack([norm.float() for norm in norms])
-
-
-def _rows(sparse: Tensor) -> Tensor:
-    return sparse.values().double().reshape(len(sparse.values()), -1)
+    return torch.stack([n if n.dtype == torch.float32 else n.float() for n in norms])
 
 
 def _values(values: Tensor) -> Tensor:

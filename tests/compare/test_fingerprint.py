@@ -3,20 +3,25 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compare.trace.fingerprint import batch_fingerprint, fingerprints, packed_sums
+from compare.trace.fingerprint import (
+    batch_fingerprint,
+    fingerprints,
+    packed_sums,
+    plain,
+)
 
 Fingerprint = Callable[[torch.Tensor], int]
 
 
 def of(tensor: torch.Tensor) -> int:
-    return int(fingerprints([tensor])[0])
+    return int(fingerprints([plain(tensor)])[0])
 
 
 def whole(tensor: torch.Tensor) -> int:
-    return int(batch_fingerprint(tensor)[0])
+    return int(batch_fingerprint(plain(tensor))[0])
 
 
-def bag(tensor: torch.Tensor) -> int:
+def of_rows(tensor: torch.Tensor) -> int:
     return int(batch_fingerprint(tensor)[1])
 
 
@@ -132,14 +137,14 @@ def test_packing_does_not_change_a_fingerprint() -> None:
         assert [i for i in range(5) if after[i] != together[i]] == [index]
 
 
-def test_a_bag_does_not_depend_on_the_order_of_rows() -> None:
+def test_the_hash_of_rows_does_not_depend_on_the_order_of_rows() -> None:
     batch = torch.randn(16, 5)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
-    assert bag(batch) == bag(batch[order])
+    assert of_rows(batch) == of_rows(batch[order])
     assert whole(batch) != whole(batch[order])
-    total = bag(batch[:7]) + bag(batch[7:])
-    assert (bag(batch) - total) % 2**64 == 0
-    assert bag(batch) != bag(batch.flip(1))
+    total = of_rows(batch[:7]) + of_rows(batch[7:])
+    assert (of_rows(batch) - total) % 2**64 == 0
+    assert of_rows(batch) != of_rows(batch.flip(1))
 
 
 def test_sparse_tensors_count_by_their_entries() -> None:

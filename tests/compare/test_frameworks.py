@@ -43,7 +43,7 @@ def fabric(lr: float) -> None:
 
 
 class Wrapped:
-    """An optimizer that is none: it hands all on, as those of accelerate do."""
+    """An optimizer that is none: it hands all on, as those of Accelerate do."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer, self.synchronizes = optimizer, True

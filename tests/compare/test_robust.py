@@ -238,7 +238,7 @@ def test_a_group_that_is_added_is_not_a_lost_state() -> None:
 
     comparison = twice(training)
     assert comparison.first is None
-    assert [o.again for o in comparison.a.optimizers] == [None, 0]
+    assert [o.before for o in comparison.a.optimizers] == [None, 0]
 
 
 def test_scripted_and_pickled_losses_still_work() -> None:

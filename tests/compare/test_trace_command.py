@@ -11,8 +11,7 @@ import pytest
 
 from compare.divergence.difference import compare_runs
 from compare.trace.run import read_trace
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, fork
 
 LOOP = """
     import sys
@@ -74,76 +73,49 @@ def scripts(tmp_path: Path) -> Path:
 
 
 def command(
-    out: Path, *what: str | Path, **options: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "compare.trace",
-            "--out",
-            str(out),
-            "--",
-            *map(str, what),
-        ],
-        cwd=ROOT,
-        env=environment | options,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    out: Path, *what: str | Path, **environment: str
+) -> tuple[int | None, str, str]:
+    """Trace a command; return its exit status and what it prints."""
+    arguments = ("--out", str(out), "--", *map(str, what))
+    process = fork(out.parent, "compare.trace", *arguments, **environment)
+    process.join(120)
+    stdout, stderr = ((out.parent / n).read_text() for n in ("stdout", "stderr"))
+    return process.exitcode, stdout, stderr
 
 
 def test_a_loop_and_its_port_are_the_same(tmp_path: Path, scripts: Path) -> None:
-    loop = command(tmp_path / "a.trace", scripts / "loop.py", "5", "--flag")
-    assert loop.returncode == 0, loop.stderr
+    paths = tmp_path / "a.trace", tmp_path / "b.trace"
+    status, stdout, stderr = command(paths[0], scripts / "loop.py", "5", "--flag")
+    assert status == 0, stderr
     script = str(scripts / "loop.py")
-    assert loop.stdout == f"{[script, '5', '--flag']} {scripts} __main__ {script}\n"
-    assert (
-        loop.stderr
-        == f"trace: 5 steps and 0 evaluation batches in {tmp_path / 'a.trace'}\n"
-    )
-    assert command(tmp_path / "b.trace", scripts / "port.py", "5").returncode == 0
-
-    said = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "compare.divergence",
-            tmp_path / "a.trace",
-            tmp_path / "b.trace",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.returncode == 0, said.stdout
-    assert said.stdout.startswith("a.trace and b.trace are the same: 5 steps")
+    assert stdout == f"{[script, '5', '--flag']} {scripts} __main__ {script}\n"
+    assert stderr == f"trace: 5 steps and 0 evaluation batches in {paths[0]}\n"
+    assert command(paths[1], scripts / "port.py", "5")[0] == 0
+    comparison = compare_runs(*map(read_trace, paths))
+    assert comparison.first is None
+    assert len(comparison.pairs) == 5
 
 
 def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
-    result = command(tmp_path / "a.trace", "-m", "json.tool", "--help")
-    assert result.returncode == 0
-    assert "python -m json.tool" in result.stdout
+    status, stdout, _ = command(tmp_path / "a.trace", "-m", "json.tool", "--help")
+    assert status == 0
+    assert "python -m json.tool" in stdout
 
 
 def test_exit_status_and_traceback_are_the_scripts_own(
     tmp_path: Path, scripts: Path
 ) -> None:
     (scripts / "helper.py").write_text("def finish(): raise RuntimeError('boom')\n")
-    failed = command(tmp_path / "a.trace", scripts / "loop.py", "2")
-    assert failed.returncode == 1
-    assert failed.stderr.count("File ") == 2  # loop.py and helper.py
-    assert "compare" not in failed.stderr.split("trace:")[0]
+    status, _, stderr = command(tmp_path / "a.trace", scripts / "loop.py", "2")
+    assert status == 1
+    assert stderr.count("File ") == 2  # loop.py and helper.py
+    assert "compare" not in stderr.split("trace:")[0]
     run = read_trace(tmp_path / "a.trace")
     assert len(run.steps) == 2
     assert run.remarks == ["a.trace ended with RuntimeError"]
 
     (scripts / "helper.py").write_text("import sys\ndef finish(): sys.exit(7)\n")
-    assert command(tmp_path / "a.trace", scripts / "loop.py", "1").returncode == 7
+    assert command(tmp_path / "a.trace", scripts / "loop.py", "1")[0] == 7
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -152,28 +124,16 @@ def test_a_killed_run_leaves_a_readable_file(
 ) -> None:
     (scripts / "helper.py").write_text("import time\ndef finish(): time.sleep(60)\n")
     out = tmp_path / "a.trace"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "compare.trace",
-            "--out",
-            out,
-            "--",
-            scripts / "loop.py",
-            "3",
-        ],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    arguments = ("--out", str(out), "--", str(scripts / "loop.py"), "3")
+    process = fork(tmp_path, "compare.trace", *arguments)
     deadline = time.monotonic() + 60
     while not out.exists() or out.read_text().count('"kind":"step"') < 3:
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
-    process.send_signal(how)
-    assert process.wait(30) == (130 if how == signal.SIGINT else -how)
+    os.kill(process.pid, how)
+    process.join(30)
+    assert process.exitcode == (130 if how == signal.SIGINT else -how)
     run = read_trace(out)
     assert len(run.steps) == 3
     assert len(run.remarks) == 1
@@ -199,6 +159,7 @@ def test_mistakes_get_one_clear_line(
     from compare.trace.command import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # whose first entry it replaces
     with pytest.raises(SystemExit) as refused:
         main(arguments)
     assert refused.value.code == 2
@@ -208,8 +169,7 @@ def test_mistakes_get_one_clear_line(
 
 
 def test_each_rank_writes_its_own_file(tmp_path: Path, scripts: Path) -> None:
-    result = command(tmp_path / "a.trace", scripts / "loop.py", "1", RANK="3")
-    assert result.returncode == 0
+    assert command(tmp_path / "a.trace", scripts / "loop.py", "1", RANK="3")[0] == 0
     assert [p.name for p in tmp_path.glob("*.trace")] == ["a.rank3.trace"]
     header = json.loads((tmp_path / "a.rank3.trace").read_text().splitlines()[0])
     assert header["rank"] == 3
@@ -271,8 +231,8 @@ def test_a_compiled_model_on_the_command_line(tmp_path: Path, scripts: Path) -> 
         "nn.Linear(3, 2)", "torch.compile(nn.Linear(3, 2))"
     )
     (scripts / "compiled.py").write_text(text)
-    result = command(tmp_path / "a.trace", scripts / "compiled.py", "3")
-    assert result.returncode == 0, result.stderr
-    assert "Warning" not in result.stderr
-    assert "trace: a compiled model was recorded as one layer" in result.stderr
+    status, _, stderr = command(tmp_path / "a.trace", scripts / "compiled.py", "3")
+    assert status == 0, stderr
+    assert "Warning" not in stderr
+    assert "trace: a compiled model was recorded as one layer" in stderr
     assert len(read_trace(tmp_path / "a.trace").steps) == 3

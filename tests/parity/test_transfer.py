@@ -228,7 +228,7 @@ def never_unfrozen(patch: pytest.MonkeyPatch) -> None:
 
 MISTAKES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
     rate_of_the_head: "learning rate at step 2",
-    never_unfrozen: "length at step 2",
+    never_unfrozen: "gradient at step 2",
 }
 
 

@@ -1,10 +1,21 @@
-"""Why two runs differ: a table of causes, and the signs in the evidence."""
+"""Why two runs differ: the causes, and how they are ranked.
+
+To add a cause, write it in the module it belongs to, and a case for it in the clinic.
+Of equally strong causes the first one written comes first.
+"""
 
 from __future__ import annotations
 
 from ..evidence import Evidence
-from .cause import Finding
-from .table import CAUSES
+from . import content, evaluation, loss, mode, order, start, update
+from .cause import Cause, Finding
+
+CAUSES = [
+    thing
+    for module in (start, order, content, mode, loss, update, evaluation)
+    for thing in vars(module).values()
+    if isinstance(thing, Cause) and thing.sign.__module__ == module.__name__
+]
 
 
 def likely(evidence: Evidence) -> list[Finding]:
@@ -16,12 +27,7 @@ def likely(evidence: Evidence) -> list[Finding]:
     found = [
         Finding(cause, because)
         for cause in CAUSES
-        if evidence.quantity in cause.quantities.split(", ")
-        if (because := cause.sign(evidence))
+        if evidence.quantity in cause.seen_in and (because := cause.sign(evidence))
     ]
-    found.sort(key=lambda finding: -finding.cause.strength)
-    best = found[0].cause.strength if found else 0.0
+    best = max((finding.cause.strength for finding in found), default=0)
     return [finding for finding in found if finding.cause.strength == best]
-
-
-__all__ = ["CAUSES", "likely"]

@@ -1,122 +1,56 @@
-# ruff: noqa: D103, SIM102 (the words of a sign stand in table.py)
-"""Signs of a cause that is seen first in the loss."""
+# ruff: noqa: D401 (the docstring of a cause says what happened)
+"""Causes that are seen first in the loss."""
 
 from __future__ import annotations
-
-from itertools import zip_longest
 
 from ...trace.run import LossCall
 from ..evidence import Evidence
 from ..size import distance
-from . import batch
+from .cause import LIKELY, POSSIBLE, PROVEN, cause
+from .start import other_output, unseen_batch
 
-_NO_DRAWS = ("(Dropout", "(AlphaDropout", "(FeatureAlphaDropout")
 
+@cause(PROVEN, {"loss", "gradient"}, lesson="closure", case="closure-keeps-gradients")
+def closure_keeps_gradients(e: Evidence) -> str | None:
+    """Gradients are not cleared inside the closure: they add up over its calls.
 
-def gradients_kept(e: Evidence) -> str | None:
-    """In a closure that is called again, gradients add up."""
-    if not e.pair or min(len(step.closure) for step in e.pair) < 2:
-        return None
+    Call optimizer.zero_grad() as the first line of the closure.
+    """
     one, other = e.pair
-    pairs = zip(one.loss, other.loss, one.closure, other.closure, strict=False)
-    for number, (loss, loss_b, norm, norm_b) in enumerate(pairs, 1):
-        if loss == loss_b and norm != norm_b and number > 1:
+    calls = zip(one.loss, other.loss, one.closure, other.closure, strict=False)
+    for number, (loss_a, loss_b, norm_a, norm_b) in enumerate(calls, 1):
+        if loss_a == loss_b and norm_a != norm_b and number > 1:
             return (
-                f"the gradient of evaluation {number} is {norm:.4g} against"
+                f"the gradient of evaluation {number} is {norm_a:.4g} against"
                 f" {norm_b:.4g}, at the same loss, and that of the first is the same"
             )
     return None
 
 
-def no_backward(e: Evidence) -> str | None:
-    if e.pair and [] in [list(step.loss) for step in e.pair]:
-        side = [list(step.loss) for step in e.pair].index([])
-        if len(e.pair[1 - side].loss):
-            return f"{e.runs[side].name} has no backward before this step"
-    return None
+@cause(PROVEN, {"loss"}, lesson="train", case="stepped-twice")
+def step_without_backward(e: Evidence) -> str | None:
+    """One run takes a step without a backward before it: twice for one batch, say.
 
-
-def tied_weights(e: Evidence) -> str | None:
-    one, other = e.tied()
-    counts = [sum(map(len, ties)) for ties in (one, other)]
-    if counts[0] != counts[1]:
-        names = max((one, other), key=lambda ties: sum(map(len, ties)))
-        which = e.a.name if counts[0] > counts[1] else e.b.name
-        return f"only in {which} are {' and '.join(next(iter(names)))} one tensor"
-    return None
-
-
-def other_layers(e: Evidence) -> str | None:
-    """Compare layers with parameters, and dropout; others may be functions."""
-    if any(e.compiled):
+    Call optimizer.step() once for each batch or window of batches.
+    """
+    has_loss = [bool(step.loss) for step in e.pair]
+    if has_loss[0] == has_loss[1]:
         return None
-    kept = [
-        [x for x in run.layers if not x.startswith("(") or x.startswith(_NO_DRAWS)]
-        for run in e.runs
-    ]
-    lists = kept
-    if kept[0] == kept[1] and len(e.a.layers) == len(e.b.layers):
-        lists = [list(run.layers) for run in e.runs]
-    for one, other in zip_longest(*lists):
-        if one is None or other is None:
-            return f"{len(lists[0])} against {len(lists[1])} layers were called"
-        if one != other:
-            return f"{one.strip('(') if one[0] == '(' else one} against {other}"
-    return None
+    return f"{e.runs[has_loss.index(False)].name} has no backward before this step"
 
 
-def other_precision(e: Evidence) -> str | None:
-    if e.pair and all(s.precision for s in e.pair):
-        one, other = (", ".join(dict.fromkeys(s.precision)) for s in e.pair)
-        return f"{one} against {other}" if one != other else None
-    return None
-
-
-def compiled_dropout(e: Evidence) -> str | None:
-    if e.compiled[0] != e.compiled[1] and not e.rounding:
-        plain = e.runs[e.compiled.index(False)]
-        random = [x for x in plain.layers if "ropout" in x and "p=0.0" not in x]
-        if random:
-            return f"only one model is compiled, and it has {random[0].strip('()')})"
-    return None
-
-
-def not_loaded(e: Evidence) -> str | None:
-    if e.other_start and "torch" not in e.apart:
-        return f"{e.initial[0]} differs before the first step; the generators agree"
-    return None
-
-
-def drawn_before_model(e: Evidence) -> str | None:
-    if e.other_start and "torch" in e.apart and not e.seeds:
-        return f"{e.initial[0]} differs before the first step, and so do the generators"
-    return None
-
-
-def prefetched(e: Evidence) -> str | None:
-    """Tell a Trainer that draws the next batch before this step's numbers."""
-    if e.step or not e.trainer or e.initial or e.seeds or "torch" not in e.apart:
-        return None
-    same = e.quantity == "loss" or len(e.pair[0].batch if e.pair else ()) > 1
-    rest = e.pairs[1:2]
-    fed = any(x.batch != y.batch for x, y in rest) if e.quantity == "loss" else True
-    if same and fed and not batch.sanity_pass(e):
-        return f"{e.trainer} has a Trainer, and has drawn more before the first forward"
-    return None
-
-
-def drawn_after_model(e: Evidence) -> str | None:
-    if e.step == 0 and not e.initial and e.apart and not e.seeds:
-        return f"the weights agree, the generators do not: {', '.join(e.apart)}"
-    return None
-
-
+@cause(PROVEN, {"loss"}, lesson="train", case="softmax-twice")
 def softmax_twice(e: Evidence) -> str | None:
+    """The model ends in a softmax or sigmoid, and the loss has one of its own.
+
+    Give cross_entropy and binary_cross_entropy_with_logits the scores themselves.
+    """
     for calls in e.calls:
-        twice = [_is_squashed(call) for call in calls]
-        if twice[0] != twice[1]:
-            run, call = e.runs[twice.index(True)], calls[twice.index(True)]
-            return f"{call.name} is given probabilities in {run.name} only"
+        squashed = [_is_squashed(call) for call in calls]
+        if squashed[0] != squashed[1]:
+            where = squashed.index(True)
+            name = e.runs[where].name
+            return f"{calls[where].name} is given probabilities in {name} only"
     return None
 
 
@@ -129,197 +63,238 @@ def _is_squashed(call: LossCall) -> bool:
     return call.name == "binary_cross_entropy_with_logits"
 
 
-def other_loss(e: Evidence) -> str | None:
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-replaced")
+def other_loss_function(e: Evidence) -> str | None:
+    """Another loss function is called.
+
+    Compare the two.
+    """
     for one, other in e.calls:
         if one.name != other.name and not _is_same_formula(one, other):
             return f"{one.name} against {other.name}"
-    if e.pair and e.calls_differ and not e.calls:
-        name = next(call.name for step in e.pair for call in step.functions)
-        return f"{name} is called in one run only"
-    return None
+    names = [call.name for step in e.pair for call in step.functions]
+    return f"{names[0]} is called in one run only" if names and not e.calls else None
 
 
 def _is_same_formula(one: LossCall, other: LossCall) -> bool:
     """Tell cross_entropy from nll_loss of a log_softmax: both give the same value."""
-    both = {one.name, other.name} == {"cross_entropy", "nll_loss"}
-    values = one.value, other.value
-    return (
-        both
-        and None not in values
-        and distance(one.value or 0, other.value or 0) < 1e-5
-    )
+    if {one.name, other.name} != {"cross_entropy", "nll_loss"}:
+        return False
+    return distance(one.value or 0, other.value or 0) < 1e-5
 
 
+@cause(PROVEN, {"loss"}, lesson="train", case="shapes-broadcast")
 def shapes_broadcast(e: Evidence) -> str | None:
-    for one, other in e.calls:
-        unequal = [
-            len(call.arguments.shape) > 1
-            and len(call.arguments.shape[0]) != len(call.arguments.shape[1])
-            and call.name not in ("cross_entropy", "nll_loss", "ctc_loss")
-            for call in (one, other)
-        ]
-        if unequal[0] != unequal[1]:
-            side = unequal.index(True)
-            shapes = (one, other)[side].arguments.shape[:2]
+    """Prediction and target have different shapes in one run, and are broadcast.
+
+    Each prediction meets every target.
+
+    Give both the same shape: prediction.squeeze(1), or target.unsqueeze(1).
+    """
+    for calls in e.calls:
+        broadcast = [_is_broadcast(call) for call in calls]
+        if broadcast[0] != broadcast[1]:
+            where = broadcast.index(True)
+            shapes = calls[where].shape, *calls[where].arguments.shape[:1]
             words = " and ".join("x".join(map(str, s)) or "scalar" for s in shapes)
-            return f"in {e.runs[side].name} prediction and target are {words}"
+            return f"in {e.runs[where].name} prediction and target are {words}"
     return None
 
 
+def _is_broadcast(call: LossCall) -> bool:
+    if call.name in ("cross_entropy", "nll_loss", "ctc_loss"):
+        return False
+    return any(len(shape) != len(call.shape) for shape in call.arguments.shape[:1])
+
+
+@cause(PROVEN, {"loss"}, lesson="train", case="targets-padded")
 def targets_padded(e: Evidence) -> str | None:
+    """Padding counts as a target in one run only.
+
+    Set padded targets to ignore_index, which is -100 unless you change it.
+    """
     for one, other in e.calls:
         if one.ignored != other.ignored and one.name == other.name:
             return f"{one.ignored} against {other.ignored} targets are left out"
     return None
 
 
+@cause(PROVEN, {"loss"}, lesson="accumulation", case="mean-of-means")
 def token_mean(e: Evidence) -> str | None:
-    """Each micro-batch has a mean of its own, and the means do not weigh the same."""
-    if not e.pair or not len(e.pair[0].loss) == len(e.pair[1].loss) > 1:
+    """Over accumulated batches, one run takes the mean of their means.
+
+    The other takes the mean over all targets.
+
+    Sum the losses, and divide by the number of targets in all batches of a step.
+    """
+    losses_a, losses_b = e.pair[0].loss, e.pair[1].loss
+    if not len(losses_a) == len(losses_b) > 1 or e.pair[0].closure:
         return None
-    if e.pair[0].closure or _differs(e, 0) or _other_name(e):
+    if _predictions_differ(e) or any(x.name != y.name for x, y in e.calls):
         return None
-    ratios = [x / y for x, y in zip(e.pair[0].loss, e.pair[1].loss, strict=True) if y]
+    ratios = [x / y for x, y in zip(losses_a, losses_b, strict=True) if y]
     low, high = min(ratios, default=0), max(ratios, default=0)
     if high > 1.0001 * low > 0:
         return f"the losses of one step differ by factors from {low:.4g} to {high:.4g}"
     return None
 
 
-def not_divided(e: Evidence) -> str | None:
-    factor = _factor(e)
-    if e.pair and factor and not token_mean(e):
-        windows = len(e.pair[0].loss)
-        values = [(x.value, y.value) for x, y in e.calls]
-        same = all(x == y for x, y in values)
-        if windows > 1 and factor == windows and same:
-            return f"{windows} batches a step, and the loss is {factor} times the other"
+@cause(PROVEN, {"loss"}, lesson="accumulation", case="accumulation-not-divided")
+def loss_not_divided(e: Evidence) -> str | None:
+    """Only one run divides the loss by the number of accumulated batches.
+
+    Print the loss before and after the division. A Trainer always divides by
+    accumulate_grad_batches.
+    """
+    factor, batches = _factor(e), len(e.pair[0].loss)
+    same_values = all(x.value == y.value for x, y in e.calls)
+    if factor == batches > 1 and same_values and not token_mean.sign(e):
+        return f"{batches} batches a step, and the loss is {factor} times the other"
     return None
 
 
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-summed")
 def loss_reduction(e: Evidence) -> str | None:
+    """One loss is a mean and the other a sum.
+
+    Look at reduction= of the loss.
+    """
     for one, other in e.calls:
         how = [call.options.get("reduction") for call in (one, other)]
-        if how[0] != how[1] and one.name == other.name and not token_mean(e):
+        if how[0] != how[1] and one.name == other.name and not token_mean.sign(e):
             return f"reduction is {how[0]} against {how[1]}"
     factor = _factor(e)
-    if factor and not e.calls and not not_divided(e):
+    if factor and not e.calls and not loss_not_divided.sign(e):
         return f"one loss is {factor} times the other"
     return None
 
 
-def loss_scaled(e: Evidence) -> str | None:
-    """Tell the same result of the function before another number in backward."""
-    if e.pair and e.calls and not e.calls_differ and not not_divided(e):
-        if all(x == y for x, y in e.calls) and not token_mean(e):
-            return f"{e.calls[0][0].name} gives the same, and backward starts elsewhere"
-    return None
-
-
+@cause(PROVEN, {"loss"}, lesson="train", case="label-smoothing-left-out")
 def loss_options(e: Evidence) -> str | None:
+    """The loss function has other options, or other weights of the classes.
+
+    Print the loss, and its weight.
+    """
     for one, other in e.calls:
         if one.name != other.name:
             continue
-        keys = one.options.keys() | other.options.keys()
-        for key in sorted(keys - {"reduction"}):
-            if one.options.get(key) != other.options.get(key):
-                return (
-                    f"{key} is {one.options.get(key)} against {other.options.get(key)}"
-                )
-        if _differs(e, 2):
-            return f"{one.names[2]} differs"
+        for key in sorted((one.options.keys() | other.options.keys()) - {"reduction"}):
+            # what is no option there was given as a tensor
+            values = [call.options.get(key, "a tensor") for call in (one, other)]
+            if values[0] != values[1]:
+                return f"{key} is {values[0]} against {values[1]}"
+        if _differs(e, _WEIGHT):
+            return f"{one.names[_WEIGHT]} differs"
     return None
 
 
+@cause(PROVEN, {"loss"}, lesson="precision", case="loss-outside-autocast")
 def loss_outside_autocast(e: Evidence) -> str | None:
+    """Only one run calculates the loss itself under autocast.
+
+    Move the loss into the torch.autocast block: a Trainer's covers both.
+    """
     for one, other in e.calls:
         if one.autocast != other.autocast:
-            where = e.a.name if one.autocast else e.b.name
-            return f"{one.name} runs under autocast in {where} only"
-    if (
-        e.step == 0
-        and not e.calls
-        and e.pair
-        and "autocast" in str(e.pair[0].precision)
-    ):
+            name = (e.a if one.autocast else e.b).name
+            return f"{one.name} runs under autocast in {name} only"
+    if e.step == 0 and not e.calls and "autocast" in str(e.pair[0].precision):
         return "both forwards run under autocast, yet the first loss differs"
     return None
 
 
+@cause(PROVEN, {"loss"}, lesson="train", case="targets-shifted")
 def other_target(e: Evidence) -> str | None:
-    if _differs(e, 1) and not _differs(e, 0) and not other_loss(e):
-        one, other = next(
-            (x, y) for x, y in e.calls if _argument(x, 1) != _argument(y, 1)
-        )
-        means = [call.arguments.mean[1] for call in (one, other)]
-        return f"the targets' mean is {means[0]:.6g} against {means[1]:.6g}"
+    """The targets differ.
+
+    Print the targets of the first batch.
+    """
+    if not _other_targets_alone(e) or other_loss_function.sign(e):
+        return None
+    one, other = (call.arguments.mean[_TARGET] for call in e.calls[0])
+    return f"the targets' mean is {one:.6g} against {other:.6g}"
+
+
+@cause(PROVEN, {"loss"}, lesson="train", case="loss-weighted")
+def loss_scaled(e: Evidence) -> str | None:
+    """The loss function gives the same, and its result is changed in one run only.
+
+    It is weighted, or divided, or a penalty is added.
+
+    Print the loss right before backward.
+    """
+    if not e.calls or e.calls_differ or any(one != other for one, other in e.calls):
+        return None
+    if loss_not_divided.sign(e) or token_mean.sign(e):
+        return None
+    return f"{e.calls[0][0].name} gives the same, and backward starts elsewhere"
+
+
+@cause(LIKELY, {"loss"}, lesson="train", case="loss-by-hand")
+def other_loss_by_hand(e: Evidence) -> str | None:
+    """The targets differ, or what is calculated after the model's last layer.
+
+    Print the model's output, the targets and the loss of the first batch.
+    """
+    if e.step or e.initial or other_output(e):
+        return None
+    if not e.calls or e.calls_differ or _predictions_differ(e):
+        return "weights and the last layer's output are the same, yet another loss"
     return None
 
 
-def other_forward(e: Evidence) -> str | None:
-    if e.pair and e.step == 0 and not (e.initial or e.apart) and _other_output(e):
-        if not any(e.compiled) and not other_layers(e):
-            return "the same batch, weights and layers, yet another output"
-    return None
+@cause(
+    POSSIBLE, {"loss", "gradient"}, lesson="averaging", case="average-not-swapped-back"
+)
+def weights_changed_outside(e: Evidence) -> str | None:
+    """Weights, buffers or a state in the model were changed, not by the optimizer.
+
+    Or the forward depends on the step.
+
+    Compare a weight right after a step and before the next. Averaged weights (EMA, SWA)
+    that are not swapped back do this, a checkpoint, or clamping.
+    """
+    if e.step == 0 or e.generators_apart or unseen_batch.sign(e):
+        return None
+    if _other_targets_alone(e):
+        return None
+    return "batch, mode, generators and the weights after the last step are the same"
 
 
-def other_after(e: Evidence) -> str | None:
-    if e.pair and e.step == 0 and not e.initial and not _other_output(e):
-        if not e.calls or e.calls_differ or _differs(e, 0):
-            return "weights and the last layer's output are the same, yet another loss"
-    return None
-
-
-def batch_unseen(e: Evidence) -> str | None:
-    if e.pair and not (e.pair[0].batch and e.pair[1].batch):
-        return "the batch of this step was not seen"
-    return None
-
-
-def changed_outside(e: Evidence) -> str | None:
-    if (
-        e.step > 0
-        and not batch_unseen(e)
-        and not e.apart
-        and not (_differs(e, 1) and not _differs(e, 0))
-    ):
-        return (
-            "batch, mode, generators and the weights after the last step are the same"
-        )
-    return None
-
-
-def _other_output(e: Evidence) -> bool:
-    """Tell whether a last layer gives something else; not, where it was not seen."""
-    if not e.pair:
-        return False
-    pairs = zip(e.pair[0].output, e.pair[1].output, strict=False)
-    return any(x and y and x.parts != y.parts for x, y in pairs)
-
-
-def _argument(call: LossCall, place: int) -> str | None:
-    hashes = call.arguments.hash
-    return hashes[place] if place < len(hashes) else None
+_TARGET, _WEIGHT = 0, 1  # places among the arguments of a loss function
 
 
 def _differs(e: Evidence, place: int) -> bool:
-    """Tell whether this argument of a loss function differs: 0 prediction, 1 target."""
-    return any(_argument(x, place) != _argument(y, place) for x, y in e.calls[:1])
+    """Tell whether this argument of the first loss function differs."""
+    return any(
+        one.arguments.hash[place : place + 1] != other.arguments.hash[place : place + 1]
+        for one, other in e.calls[:1]
+    )
 
 
-def _other_name(e: Evidence) -> bool:
-    return any(x.name != y.name for x, y in e.calls)
+def _predictions_differ(e: Evidence) -> bool:
+    """Tell whether the first loss function is given another prediction."""
+    pairs = [(one.prediction, other.prediction) for one, other in e.calls[:1]]
+    comparable = e.comparison.weights_comparable
+    return comparable and any(one.hash != other.hash for one, other in pairs)
+
+
+def _other_targets_alone(e: Evidence) -> bool:
+    """Tell whether only the targets of the first loss function differ."""
+    return _differs(e, _TARGET) and not _predictions_differ(e)
 
 
 def _factor(e: Evidence) -> int | None:
     """Return n when one loss is n times the other (but for rounding), n > 1."""
-    if not e.pair or len(e.pair[0].loss) != len(e.pair[1].loss):
+    if len(e.pair[0].loss) != len(e.pair[1].loss):
         return None
     one, other = sum(e.pair[0].loss), sum(e.pair[1].loss)
+    return whole_factor(one, other) if one * other > 0 else None
+
+
+def whole_factor(one: float, other: float) -> int | None:
+    """Return n when one number is n times the other (but for rounding), n > 1."""
     small, large = sorted((abs(one), abs(other)))
-    if not small or not one * other > 0:
-        return None
-    factor = round(large / small)
-    return (
-        factor if factor > 1 and abs(large / small - factor) < 1e-4 * factor else None
-    )
+    factor = round(large / small) if small else 0
+    is_whole = small and abs(large / small - factor) < 1e-4 * factor
+    return factor if is_whole and factor > 1 else None
