@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench site results test test-slow test-browser lint clean
+	legacy bench site card results test test-slow test-browser lint clean
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -68,6 +68,9 @@ bench: $(READY) ## Time one step of both halves
 site: $(READY) ## Make the pages in output/site
 	@$(RUN) compare.site $(ARGS)
 
+card: $(READY) ## Draw the picture of a page in README.md, with Chromium
+	@$(RUN) compare.site.card
+
 results: $(READY) ## Run the lessons again whose results on the pages are old
 	@$(RUN) compare.site.results $(ARGS)
 	@$(RUN) compare.site.cases
@@ -78,8 +81,13 @@ test: $(READY) ## Run the tests
 test-slow: $(READY) ## Run the slow tests
 	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
+<<<<<<< HEAD
 test-browser: $(READY) output/axe/$(AXE) ## Test the pages in Chromium
 	@$(RUN) pytest -m browser $(ARGS)
+=======
+test-browser: .venv/.ready output/axe/$(AXE) ## Test the pages in Chromium
+	@$(RUN) pytest -rs -m browser $(ARGS)
+>>>>>>> si
 
 output/axe/$(AXE): # finds faults that keep people from reading a page
 	@mkdir -p $(@D)

@@ -13,8 +13,14 @@ from compare.site.stale import LESSONS
 
 def main() -> None:
     """Write all pages, and what they show."""
-    parser = argparse.ArgumentParser(prog="python -m compare.site")
-    parser.add_argument("--output-dir", type=Path, default=Path("output/site"))
+    parser = argparse.ArgumentParser(
+        prog="python -m compare.site",
+        description="Make the site: static pages that a browser opens from the disk.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("output/site"), help="the pages' folder"
+    )
     folder: Path = parser.parse_args().output_dir
     build(folder)
     print(f"Open {folder / 'index.html'}")

@@ -1,6 +1,7 @@
 """Python in HTML, and the two files of a lesson in rows."""
 
 import re
+from functools import cache
 from html import escape
 from typing import NamedTuple
 
@@ -28,19 +29,24 @@ HUNK = re.compile(r"^@@ .*? \+(\d+)(?:,(\d+))? @@.*\n", re.MULTILINE)
 
 
 class Line(NamedTuple):
-    """A line of code in HTML.
+    """A line of code.
 
     Attributes:
-        html: the line itself.
-        indent: the number of spaces at its beginning.
+        text: the line itself.
+        html: the same, with colors.
         kind: "added" or "removed" by the lesson, "near" one of these, otherwise "".
         is_anchor: whether it is an anchor or a banner.
     """
 
+    text: str
     html: str
-    indent: int
     kind: str = ""
     is_anchor: bool = False
+
+    @property
+    def indent(self) -> int:
+        """Return the number of spaces at the beginning."""
+        return len(self.text) - len(self.text.lstrip(" "))
 
 
 class Row(NamedTuple):
@@ -74,21 +80,15 @@ def highlight(source: str) -> list[str]:
             if part:
                 html = escape(part, quote=False)
                 lines[-1] += f'<i class="{name}">{html}</i>' if name else html
+    # A browser would break a long line between the two characters of an arrow.
+    lines = [line.replace("-&gt;", '<i class="arrow">-&gt;</i>') for line in lines]
     return lines[: len(source.splitlines())]
 
 
 def plain_lines(source: str) -> list[Line]:
     """Return a source that is shown alone."""
-    html = highlight(source)
-    return [
-        Line(line, indent(text))
-        for line, text in zip(html, source.splitlines(), strict=True)
-    ]
-
-
-def indent(line: str) -> int:
-    """Return the number of spaces at the beginning of a line."""
-    return len(line) - len(line.lstrip(" "))
+    pairs = zip(source.splitlines(), highlight(source), strict=True)
+    return [Line(text, html) for text, html in pairs]
 
 
 class Changes(NamedTuple):
@@ -154,7 +154,7 @@ def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]
         near = beside or {index, index + 1} & changed.removed.keys()
         kind = "added" if index in changed.added else "near" if near else ""
         is_anchor = bool(ANCHOR.match(text) or BANNER.match(text))
-        lines.append(Line(html[index], indent(text), kind, is_anchor))
+        lines.append(Line(text, html[index], kind, is_anchor))
     if end not in changed.added:
         lines += changed.removed.get(end, [])
     return lines
@@ -165,6 +165,7 @@ def is_changed(lines: list[Line]) -> bool:
     return any(line.kind in ("added", "removed") for line in lines)
 
 
+@cache
 def rows(lesson: str) -> list[Row]:
     """Return both files of a lesson in rows, from top to bottom."""
     sources = [(ROOT / half / f"{lesson}.py").read_text("utf-8") for half in HALVES]

@@ -1,215 +1,29 @@
-"""The contents of each page, taken from the repository's own files."""
+"""The pages: a template each, filled with its contents."""
 
-import json
 import os
-import re
 import tomllib
-from collections.abc import Iterator
-from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compare.legacy.rules import EFFECTS, RULES
-from compare.lessons.costs import (
-    HALVES,
-    ROOT,
-    by_cost,
-    cost,
-    describe,
-    idea,
-    parent,
+from compare.lessons.costs import HALVES, ROOT
+from compare.site.code import is_folded, rows, section
+from compare.site.contents import (
+    SYMPTOMS,
+    Lesson,
+    all_lessons,
+    exercises,
+    page,
+    plots,
+    removed,
+    result,
+    speed,
 )
-from compare.site import plot
-from compare.site.code import Line, Row, is_folded, plain_lines, rows, section
-from compare.site.stale import CLINIC, LESSONS, RESULTS
-from compare.site.text import (
-    first_paragraph,
-    inline,
-    markdown,
-    repository,
-    slug,
-    source,
-    unique,
-)
+from compare.site.names import all_names
+from compare.site.text import first_paragraph, inline, markdown, repository, source
 
 HERE = Path(__file__).parent
-# The order in which a comparison looks for differences.
-SYMPTOMS = {
-    "length": "One run has more steps",
-    "optimizer": "The optimizers differ",
-    "batch": "The batches differ",
-    "mode": "A layer is in another mode",
-    "buffers": "The buffers differ, as those of BatchNorm",
-    "loss": "The loss differs, and the batches do not",
-    "gradient": "The gradient differs, and the loss does not",
-    "learning rate": "The learning rate differs",
-    "weights": "The weights differ, and the gradient does not",
-    "evaluation": "The evaluation differs, and the training does not",
-}
-# Above this line a comparison shows what differs, and below it why.
-CAUSES = "Likely causes"
-HARM = {
-    "unsafe": "unsafe",
-    "ignored": "silently ignored",
-    "warns": "warns",
-    "raises": "raises an error",
-    "note": "note",
-}
-
-
-class Lesson(NamedTuple):
-    """A row of the table of lessons."""
-
-    name: str
-    idea: str
-    costs: list[str]
-    bars: list[int]
-    numbers: int
-
-
-class Exercise(NamedTuple):
-    """A case of the clinic: its lines as a diff, and what to say about it."""
-
-    name: str
-    title: str
-    quantity: str
-    mend: str
-    thread: str
-    printed: str
-    symptom: str
-    sick: list[Line]
-    both: list[Line]
-    helpers: list[Line]
-
-
-class Removed(NamedTuple):
-    """A row of the table of old interfaces."""
-
-    id: str
-    found: str
-    since: str
-    effect: str
-    harm: str
-    now: str
-
-
-def page(name: str) -> str:
-    """Return the Markdown of a page in compare/lessons."""
-    return (ROOT / "compare" / "lessons" / f"{name}.md").read_text("utf-8")
-
-
-def result(lesson: str) -> dict[str, Any] | None:
-    """Return what the runs of a lesson have left, None if there is nothing."""
-    path = LESSONS / f"{lesson}.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def table(name: str) -> dict[str, Any]:
-    """Return one of the tables beside this file."""
-    return tomllib.loads((HERE / f"{name}.toml").read_text("utf-8"))
-
-
-def all_lessons() -> list[Lesson]:
-    """Return the rows of the table of lessons, in order."""
-    found = []
-    for name in by_cost():
-        paths = [ROOT / half / f"{name}.py" for half in HALVES]
-        extends = parent(paths[0]) is not None
-        bars = [cost(path).added if extends else 0 for path in paths]
-        computed = result(name)
-        numbers = computed["numbers"] if computed else 0
-        costs = [describe(path) for path in paths]
-        found.append(Lesson(name, idea(name), costs, bars, numbers))
-    return found
-
-
-def exercises() -> dict[str, Exercise]:
-    """Return all cases of the clinic by name."""
-    cases = json.loads(CLINIC.read_text("utf-8"))["cases"] if CLINIC.exists() else {}
-    return {
-        name: Exercise(
-            name,
-            case["title"],
-            case["quantity"],
-            case["mend"],
-            case["thread"],
-            case["printed"],
-            case["printed"].partition(CAUSES)[0].strip(),
-            plain_lines(case["sick"]),
-            difference(case["sick"], case["healthy"]),
-            plain_lines(case["helpers"]),
-        )
-        for name, case in cases.items()
-    }
-
-
-def difference(sick: str, healthy: str) -> list[Line]:
-    """Return two sources in one, the lines of only one of them marked."""
-    texts = sick.splitlines(), healthy.splitlines()
-    lines = plain_lines(sick), plain_lines(healthy)
-    found = []
-    matcher = SequenceMatcher(None, *texts, autojunk=False)
-    for kind, *span in matcher.get_opcodes():
-        old, new = lines[0][slice(*span[:2])], lines[1][slice(*span[2:])]
-        if kind == "equal":
-            found += old
-        else:
-            found += [line._replace(kind="removed") for line in old]
-            found += [line._replace(kind="added") for line in new]
-    return found
-
-
-def removed() -> list[Removed]:
-    """Return the table of interfaces that Lightning has no more, by name."""
-    found: list[Removed] = []
-    for rules in RULES.values():
-        for rule in rules.values():
-            if not rule.since:
-                continue  # a mistake in every version
-            shown = fill(rule.found)
-            taken = [other.id for other in found]
-            row = unique(slug(f"{rule.kind} {rule.old}"), taken)
-            harm = HARM.get(rule.effect, rule.effect)
-            now = fill(rule.now)
-            found.append(Removed(row, shown, rule.since, rule.effect, harm, now))
-    order = {effect: number for number, effect in enumerate(EFFECTS)}
-    return sorted(
-        found, key=lambda row: (order[row.effect], "…" in row.found, row.found.lower())
-    )
-
-
-def fill(text: str) -> str:
-    """Return a text of a rule with an ellipsis where a name of the reader's stands."""
-    return re.sub(r"\{\d\}", "…", text)
-
-
-def plots(computed: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a plot of each curve, and of each histogram."""
-    for title, curve in computed["curves"].items():
-        if len(curve["by hand"]) < 2:
-            continue
-        series = {name: curve[name] for name in HALVES.values()}
-        svg = plot.curves(title, series)
-        yield {"title": title, "svg": svg, "difference": curve["difference"]}
-    for title, bars in computed["histograms"].items():
-        yield {"title": title, "svg": plot.histogram(title, bars), "difference": None}
-
-
-def speed() -> list[tuple[str, float]]:
-    """Return what a step takes in microseconds, the median of each row of the bench."""
-    seconds = json.loads((RESULTS / "ladder.json").read_text("utf-8"))["seconds"]
-    return [
-        (name, sorted(times)[len(times) // 2] * 1e6) for name, times in seconds.items()
-    ]
-
-
-def devices() -> tuple[str, list[tuple[str, float]]]:
-    """Return the measured part of the lesson distributed, and its times of a step."""
-    measured = page("distributed").partition("## Measured\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^\| (\dx\d+) \| ([a-zA-Z ]+) \| ([\d.]+) \|", measured, re.M)
-    return measured, [(f"{size}, {half}", float(time)) for size, half, time in found]
 
 
 class Site:
@@ -220,7 +34,9 @@ class Site:
         self.lessons = all_lessons()
         self.names = [lesson.name for lesson in self.lessons]
         self.exercises = exercises()
-        self.set_in: dict[str, list[str]] = table("exercises")
+        self.set_in: dict[str, list[str]] = tomllib.loads(
+            (HERE / "exercises.toml").read_text("utf-8")
+        )
         self.environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -237,7 +53,6 @@ class Site:
             repository=repository(),
             site_url=os.environ.get("SITE_URL", ""),
             is_folded=is_folded,
-            result=None,
         )
 
     def markdown(self, text: str, folder: str = "compare/lessons") -> str:
@@ -256,25 +71,18 @@ class Site:
 
     def write_all(self) -> None:
         """Write every page."""
-        train = rows("train")
-        self.write(
-            "index.html", "start.html", rows=section(2, train), names=table("names")
-        )
+        names = all_names()
+        loop = section(2, rows("train"))
+        self.write("index.html", "start.html", rows=loop, names=names)
+        self.write("names.html", "names.html", names=names)
         for lesson in self.lessons:
-            self.write_lesson(lesson, train if lesson.name == "train" else None)
+            self.write_lesson(lesson)
         self.write_cases()
         self.write("legacy.html", "legacy.html", removed=removed())
-        measured, times = devices()
-        self.write(
-            "speed.html",
-            "speed.html",
-            text=page("speed").partition("\n")[2],
-            steps=speed(),
-            measured=measured,
-            devices=times,
-        )
+        text = page("speed").partition("\n")[2]
+        self.write("speed.html", "speed.html", text=text, steps=speed())
 
-    def write_lesson(self, lesson: Lesson, all_rows: list[Row] | None) -> None:
+    def write_lesson(self, lesson: Lesson) -> None:
         """Write the page of a lesson."""
         text = page(lesson.name).partition("\n")[2]
         intro, fence, rest = text.partition("```console")
@@ -287,7 +95,7 @@ class Site:
             description=first_paragraph(page(lesson.name)),
             intro=intro,
             text=fence + rest,
-            rows=all_rows or rows(lesson.name),
+            rows=rows(lesson.name),
             result=computed,
             plots=list(plots(computed)) if computed else [],
             exercises=[

@@ -40,11 +40,9 @@ def markdown(text: str, folder: str, lessons: list[str]) -> str:
     text = COMMENT.sub("", text)
     tokens = parser.parse(text)
     for token in tokens:
-        token.children = [
-            new
-            for child in token.children or []
-            for new in links(child, folder, lessons)
-        ] or token.children
+        if token.children:
+            found = [links(child, folder, lessons) for child in token.children]
+            token.children = list(chain.from_iterable(found))
         if token.type == "heading_open":
             title = tokens[tokens.index(token) + 1].content
             token.attrSet("id", slug(title))

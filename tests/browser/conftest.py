@@ -1,15 +1,13 @@
 """A browser, and the site that it opens from the disk."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from compare.site.__main__ import build
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from compare.site.card import find_chromium, open_chromium
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +19,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    assert path, "no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    with open_chromium(path) as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

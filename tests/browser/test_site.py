@@ -18,6 +18,7 @@ KINDS = [
     "train.html",
     "schedule.html",
     "evaluate.html",
+    "names.html",
     "why.html",
     "why/zero-grad-forgotten.html",
     "legacy.html",
@@ -195,6 +196,36 @@ def test_searching(page: Page, site: Path) -> None:
     page.get_by_role("searchbox").fill("validation_epoch_end")
     assert 0 < rows.count() < everything / 4
     expect(page.locator("output")).to_contain_text(f"{rows.count()} of {everything}")
+
+
+def test_a_name_of_lightning_is_two_clicks_away(page: Page, site: Path) -> None:
+    open_page(page, site, "index.html")
+    page.get_by_role("link", name="What is …?").click()
+    page.get_by_role("link", name='strategy="ddp"').click()
+    line = page.locator("#strategy-ddp .plain .l", has_text="DistributedDataParallel(")
+    expect(line).to_be_in_viewport()
+
+
+def test_a_link_shows_what_a_search_has_hidden(page: Page, site: Path) -> None:
+    open_page(page, site, "names.html")
+    page.get_by_role("searchbox").fill("self.log")
+    expect(page.locator("#fabric")).to_be_hidden()
+    page.get_by_role("link", name="Fabric").click()
+    expect(page.locator("#fabric")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_bars_are_as_long_as_their_numbers(page: Page, site: Path, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, site, "speed.html")
+    lengths = page.locator(".bars span").evaluate_all(
+        "bars => bars.map(bar => bar.getBoundingClientRect().width)"
+    )
+    texts = page.locator(".bars dd:last-child").all_inner_texts()
+    numbers = [float(text.split()[0].replace(",", "")) for text in texts]
+    assert len(numbers) == 5
+    for length, number in zip(lengths, numbers, strict=True):
+        assert length / lengths[-1] == pytest.approx(number / numbers[-1], abs=0.01)
 
 
 def test_answers_are_folded(page: Page, site: Path) -> None:

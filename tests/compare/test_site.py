@@ -1,19 +1,26 @@
 """The site: its pages as files. What a browser makes of them: tests/browser."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from compare.lessons.anchors import aligned, blocks
 from compare.lessons.costs import HALVES, lessons
-from compare.site.__main__ import build
+from compare.site.card import CARD
+from compare.site.card import digest as digest_of_card
 from compare.site.code import highlight, rows
-from compare.site.pages import CAUSES, SYMPTOMS, difference
+from compare.site.contents import CAUSES, SYMPTOMS, difference
+from compare.site.names import all_names
 from compare.site.plot import curves, ticks
 from compare.site.stale import CLINIC, LESSONS, clinic_digest, digest, is_stale
 from compare.site.text import markdown, source
@@ -42,10 +49,35 @@ class Page(HTMLParser):
                 self.parts.append(value or "")
 
 
+def files_of(package: str) -> set[Path]:
+    """Return where the files of a package and of all that it needs lie."""
+    found = distribution(package)
+    places = {
+        Path(str(found.locate_file(path.parts[0])))
+        for path in found.files or []
+        if path.parts[0] not in ("..", "__pycache__")
+    }
+    for other in found.requires or []:
+        if "extra ==" not in other:
+            places |= files_of(re.split(r"[^\w-]", other)[0])
+    return places
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site with the packages alone that the workflow installs."""
+    workflow = (ROOT / ".github/workflows/pages.yml").read_text()
+    packages = workflow.partition("-c requirements.txt ")[2].splitlines()[0].split()
+    modules = tmp_path_factory.mktemp("modules")
+    for place in set().union(*map(files_of, packages)):
+        (modules / place.name).symlink_to(place)
     folder = tmp_path_factory.mktemp("site")
-    build(folder)
+    subprocess.run(
+        [sys.executable, "-S", "-m", "compare.site", "--output-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(modules)},
+        check=True,
+    )
     return folder
 
 
@@ -61,7 +93,7 @@ def test_every_lesson_and_every_case_has_a_page(site: Path) -> None:
         assert (site / f"{name}.html").exists()
     for name in cases:
         assert (site / "why" / f"{name}.html").exists()
-    for name in ("index", "why", "legacy", "speed"):
+    for name in ("index", "names", "why", "legacy", "speed"):
         assert (site / f"{name}.html").exists()
 
 
@@ -175,11 +207,34 @@ def test_exercises_are_cases_of_the_clinic() -> None:
     assert {name for names in sets.values() for name in names} <= cases.keys()
 
 
-def test_names_stand_in_the_lessons_that_explain_them() -> None:
-    names = tomllib.loads((ROOT / "compare/site/names.toml").read_text())
-    for name, place in names.items():
-        lesson, _, _ = place.partition("#")
-        assert name in (ROOT / "lightning" / f"{lesson}.py").read_text(), name
+def test_a_name_stands_beside_the_lines_that_do_the_same() -> None:
+    names = {one.name: one for one in all_names()}
+    for one in names.values():
+        assert any(row.plain for row in one.rows), one.name
+        assert any(one.name in line.text for row in one.rows for line in row.lightning)
+
+    log = names["self.log"]
+    assert (log.lesson, log.rows[0].plain) == ("train", [])
+    assert [line.text.strip() for line in log.rows[0].lightning] == [
+        'self.log("train_loss", loss)'
+    ]
+    plain = [line.text for row in log.rows for line in row.plain]
+    assert any('writer.add_scalar("val_loss"' in line for line in plain)
+    assert not any("optimizer" in line for line in plain)
+
+
+def test_all_that_names_ask_for_is_found() -> None:
+    table = tomllib.loads((ROOT / "compare/site/names.toml").read_text())
+    for lesson, names in table.items():
+        ids = {f"#{row.id}" for row in rows(lesson)}
+        plain = (ROOT / "plain_pytorch" / f"{lesson}.py").read_text()
+        for wanted in (text for texts in names.values() for text in texts):
+            assert wanted in ids or wanted in plain, (lesson, wanted)
+
+
+def test_the_card_shows_the_page_as_it_is(site: Path) -> None:
+    """When this fails: make card."""
+    assert Image.open(CARD).info["digest"] == digest_of_card(site)
 
 
 def named(*names: str) -> str:

@@ -63,6 +63,7 @@
     if (!target) return;
     var fold = target.closest("details");
     if (fold) fold.open = true;
+    target.hidden = false; // a search may have left it out
     if (target.matches(".row") && !target.offsetParent) {
       document.querySelector("input[name=view][value=whole]").checked = true;
     }
