@@ -81,13 +81,8 @@ test: $(READY) ## Run the tests
 test-slow: $(READY) ## Run the slow tests
 	@$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
-<<<<<<< HEAD
 test-browser: $(READY) output/axe/$(AXE) ## Test the pages in Chromium
-	@$(RUN) pytest -m browser $(ARGS)
-=======
-test-browser: .venv/.ready output/axe/$(AXE) ## Test the pages in Chromium
 	@$(RUN) pytest -rs -m browser $(ARGS)
->>>>>>> si
 
 output/axe/$(AXE): # finds faults that keep people from reading a page
 	@mkdir -p $(@D)
