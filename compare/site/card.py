@@ -43,8 +43,9 @@ def open_chromium(path: str) -> Iterator[Browser]:
 
 
 def digest(site: Path) -> str:
-    """Return a digest of what the picture shows: the page down to its text."""
-    shown = (site / PAGE).read_text("utf-8").partition('id="text"')[0]
+    """Return a digest of what the picture shows: from the title down to the text."""
+    shown = (site / PAGE).read_text("utf-8").partition("<h1>")[2]
+    shown = shown.partition('id="text"')[0]
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 

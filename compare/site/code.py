@@ -85,6 +85,7 @@ def highlight(source: str) -> list[str]:
     return lines[: len(source.splitlines())]
 
 
+@cache
 def plain_lines(source: str) -> list[Line]:
     """Return a source that is shown alone."""
     pairs = zip(source.splitlines(), highlight(source), strict=True)
