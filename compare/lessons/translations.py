@@ -31,7 +31,7 @@ NOTICES = {
     "최신 내용은 영어판을 참고하세요.",
     "README.zh.md": "> 本节尚未跟上英文版的更新。最新内容请参阅英文版。",
 }
-MARK = re.compile(r"<!-- (.+): [0-9a-f]{8} -->")
+MARK = re.compile(r"<!-- (.+): [0-9a-f]{8} -->\n")
 GENERATED = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
 PARSER = MarkdownIt("commonmark").enable("table")
 
@@ -47,8 +47,8 @@ def sections(text: str) -> dict[str, str]:
     found = {}
     for start, end in pairwise([*starts, len(lines)]):
         section = "".join(lines[start:end])
-        mark = MARK.search(section)
-        found[mark[1] if mark else lines[start].strip("# \n")] = section
+        marked = MARK.search(section)
+        found[marked[1] if marked else lines[start].strip("# \n")] = section
     return found
 
 
@@ -58,7 +58,7 @@ def mark(name: str, original: str) -> str:
     Generated parts and line breaks do not count.
     """
     words = " ".join(GENERATED.sub("", original).split())
-    return f"<!-- {name}: {sha256(words.encode()).hexdigest()[:8]} -->"
+    return f"<!-- {name}: {sha256(words.encode()).hexdigest()[:8]} -->\n"
 
 
 def kept(section: str) -> list[str]:
@@ -84,6 +84,12 @@ def behind(english: str, translation: str) -> list[str]:
     ]
 
 
+def difference(here: list[str], there: list[str]) -> str:
+    """Return what only one of two lists has, or that they differ in their order."""
+    odd = [one for one in [*here, *there] if (one in here) != (one in there)]
+    return ", ".join(odd) or "the order"
+
+
 def faults(english: str, translation: str, notice: str) -> Iterator[str]:
     """Yield what a reader of a translation would be told wrongly, a line each.
 
@@ -95,7 +101,7 @@ def faults(english: str, translation: str, notice: str) -> Iterator[str]:
     originals, translated = sections(english), sections(translation)
     old = behind(english, translation)
     if [*originals] != [*translated]:
-        yield f"has the sections {[*translated]}, and README.md {[*originals]}"
+        yield f"other sections: {difference([*originals], [*translated])}"
     for name in [name for name in originals if name in translated]:
         section = translated[name]
         if name in old and notice not in section:
@@ -104,17 +110,29 @@ def faults(english: str, translation: str, notice: str) -> Iterator[str]:
             yield f"{name}: says that it is behind, and is not"
         here, there = kept(section), kept(originals[name])
         if here != there:
-            odd = [one for one in [*here, *there] if (one in here) != (one in there)]
-            yield f"{name}: other code or links than README.md: {odd or 'their order'}"
+            yield f"{name}: other code or links: {difference(here, there)}"
 
 
 def renew(english: str, translation: str, names: list[str], notice: str) -> str:
     """Return a translation with some sections marked as following README.md."""
     for name in names:
         section = sections(translation)[name]
-        new = MARK.sub(mark(name, sections(english)[name]), section, count=1)
-        translation = translation.replace(section, new.replace(f"{notice}\n\n", ""))
+        heading, text = MARK.sub("", section).split("\n", 1)
+        comment = mark(name, sections(english)[name])
+        text = text.replace(f"{notice}\n\n", "")
+        translation = translation.replace(section, f"{heading}\n{comment}{text}")
     return translation
+
+
+def print_lacks(english: str) -> None:
+    """Print what all translations lack."""
+    for file, notice in NOTICES.items():
+        text = (ROOT / file).read_text("utf-8")
+        for name in behind(english, text):
+            how = f"""make translations ARGS="{file} '{name}'\""""
+            print(f"{file}: {name}: behind; once it follows: {how}")
+        for fault in faults(english, text, notice):
+            print(f"{file}: {fault}")
 
 
 def main() -> None:
@@ -129,22 +147,16 @@ def main() -> None:
     arguments = parser.parse_args()
     english = (ROOT / "README.md").read_text("utf-8")
     if arguments.translation is None:
-        for file, notice in NOTICES.items():
-            text = (ROOT / file).read_text("utf-8")
-            for name in behind(english, text):
-                how = f"""make translations ARGS="{file} '{name}'\""""
-                print(f"{file}: {name}: behind; once it follows: {how}")
-            for fault in faults(english, text, notice):
-                print(f"{file}: {fault}")
+        print_lacks(english)
         return
     path = ROOT / arguments.translation
     text = path.read_text("utf-8")
     known = [name for name in sections(english) if name in sections(text)]
     if not arguments.sections:
-        parser.error(f"name sections of {path.name}: {known}")
+        parser.error(f"name one of {known}")
     for name in arguments.sections:
         if name not in known:
-            parser.error(f"{path.name} has no section {name!r}, but {known}")
+            parser.error(f"{path.name} has no section {name!r}: name one of {known}")
     notice = NOTICES[path.name]
     replace(path, renew(english, text, arguments.sections, notice).encode())
 
