@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036, environments of old code are old
+        print("error: compare.legacy needs Python 3.11 or newer", file=sys.stderr)
+        sys.exit(2)
     if not __package__:  # run as a folder, from anywhere
         sys.path[0] = str(Path(__file__).resolve().parents[2])
     from compare.legacy.command import main

@@ -1,8 +1,8 @@
 """Reads the Python in a file: a script, a notebook's cells, or a text's code blocks."""
 
-import io
 import json
 import re
+import shutil
 import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,29 @@ from pathlib import Path
 from compare.legacy.rules import UnusableFileError
 
 MAX_BYTES = 10_000_000
-MAX_CODE = 1_000_000  # a syntax tree takes some hundred times the memory
 MARKDOWN = {".md", ".markdown", ".mdx", ".qmd", ".rmd"}
 SUFFIXES = {".py", ".ipynb", ".rst", *MARKDOWN}
 # Files that name packages and their versions; in folders only those called so.
-PINS = re.compile(r"(.*requirements.*|constraints.*)\.(txt|in)|environment.*\.ya?ml|"
-                  r"pyproject\.toml|setup\.cfg|Pipfile")  # fmt: skip
+PINS = re.compile(
+    r"(.*requirements.*|constraints.*)\.(txt|in)|environment.*\.ya?ml"
+    r"|pyproject\.toml|setup\.cfg|Pipfile"
+)
 
-FENCE = re.compile(r"([\s>]*)(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})(.*)")
+INLINE = r"(?<!`)(?P<ticks>``?)(?!`)(?P<word>[^`\n]+)(?P=ticks)(?!`)"
+FENCED = re.compile(
+    r"^(?P<mark>[ \t>]*)(?:[-*+][ \t]+|\d+[.)][ \t]+)?"
+    r"(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})(?P<language>.*)\n"
+    r"(?P<code>(?:.*\n)*?)(?:[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)"
+    rf"|{INLINE}",
+    re.MULTILINE,
+)
 DIRECTIVE = re.compile(
-    r"(\s*)(?:\.\. (?:code(?:-block)?|sourcecode|testcode|testsetup|ipython\w*|jupyter-"
-    r"execute|code-cell)::\s*(.*)|(?!\.\. ).*::)$"
+    r"^(?P<depth>[ ]*)(?:\.\.[ ](?:code|code-block|sourcecode|testcode|testsetup"
+    r"|ipython\w*|jupyter-execute|code-cell)::(?P<language>.*)|(?!\.\.[ ]).*::[ ]*)\n"
+    r"(?:[ ]+:.*\n)*(?P<code>(?:(?P=depth)[ ]+\S.*\n|[ \t]*\n)*)"
+    r"|^(?P<session>[ ]*>>>[ ].*\n(?:.*\S.*\n)*)"
+    rf"|{INLINE}",
+    re.MULTILINE,
 )
 PYTHON = re.compile(r"\W*(code-cell\s+)?i?py(thon|con)?[23]?\b", re.IGNORECASE)
 OLD_OPTIONS = r"gpus|max_(nb_)?epochs|tpu_cores|distributed_backend|accelerator"
@@ -31,10 +43,10 @@ LIGHTNING = re.compile(
     rf"|\bTrainer\([^)]{{0,500}}\b({OLD_OPTIONS})\s*=|def configure_optimizers\(self"
 )
 LOOKS_LIKE_PYTHON = re.compile(
-    r"\s*(>>> |from [\w.]+ import |import [\w.]+( as \w+)?$|(class|def) \w+.*:|@\w)"
-    r"|\s*(return |[\w.]+ ?= ?)?[\w.]*\b(Trainer|LightningCLI)\("
+    r"^\s*(>>> |from [\w.]+ import |import [\w.]+( as \w+)?$|(class|def) \w+.*:|@\w)"
+    r"|^\s*(return |[\w.]+ ?= ?)?[\w.]*\b(Trainer|LightningCLI)\(",
+    re.MULTILINE,
 )
-INLINE = re.compile(r"(?<!`)(``?)(?!`)([^`\n]*[(.][^`\n]*)\1(?!`)")
 # A text that says that something is old.
 TOLD = re.compile(r"(?i)remov|deprecat|renam|replac|no longer|instead|used to be")
 CELL_OF_OTHERS = re.compile(
@@ -49,7 +61,6 @@ class Block:
     Attributes:
         column: how many characters of each line come before the code.
         doubtful: it may be something else than Python.
-        cell: the number of the notebook's cell, from 1.
         masked: its lines without those of IPython, where it has some.
     """
 
@@ -57,7 +68,6 @@ class Block:
     numbers: list[int]
     column: int = 0
     doubtful: bool = False
-    cell: int | None = None
     masked: list[str] | None = None
 
 
@@ -66,14 +76,14 @@ class Document:
     """The content of a file.
 
     Attributes:
+        lines: all text by the numbers of its lines; of a notebook, of all its cells.
         places: the cell and the line in it for each number of a notebook's line.
-        lines: all text by the numbers of its lines.
     """
 
     path: Path
     blocks: list[Block]
     lines: dict[int, str]
-    places: dict[int, tuple[int | None, int]]
+    places: dict[int, tuple[int, int]]
     about_lightning: bool
 
 
@@ -90,146 +100,111 @@ def read(path: Path) -> Document:
         known = " ".join(sorted(SUFFIXES))
         raise UnusableFileError(f"{path}: not one of {known}, no list of packages")
     text = read_text(path)
-    numbered = dict(enumerate(text.split("\n"), 1))
-    places: dict[int, tuple[int | None, int]] = {}
-    lines, numbers = list(numbered.values()), list(numbered)
+    lines = text.split("\n")
+    numbers = list(range(1, len(lines) + 1))
+    places: dict[int, tuple[int, int]] = {}
     blocks: list[Block] = []
     if suffix == ".ipynb":
-        for n, (kind, source) in enumerate(cells(path, text), 1):
-            lines = source.split("\n")
-            numbers = list(range(len(places) + 1, len(places) + len(lines) + 1))
-            places |= {number: (n, i) for i, number in enumerate(numbers, 1)}
+        lines = []
+        for cell, (kind, source) in enumerate(cells(path, text), 1):
+            own = source.split("\n")
+            numbers = list(range(len(lines) + 1, len(lines) + len(own) + 1))
+            places |= {number: (cell, line) for line, number in enumerate(numbers, 1)}
+            lines += own
             if kind == "markdown":
-                blocks += fenced(lines, numbers)
+                blocks += blocks_in(own, numbers, FENCED)
             elif kind == "code" and not CELL_OF_OTHERS.match(source):
-                blocks.append(Block(lines, numbers, cell=n))
-            numbered = numbered if n > 1 else {}
-            numbered |= dict(zip(numbers, lines, strict=True))
-    elif suffix in MARKDOWN:
-        blocks = list(fenced(lines, numbers))
-    elif suffix == ".rst":
-        blocks = list(directives(lines, numbers))
+                blocks.append(Block(own, numbers))
+        text = "\n".join(lines)
     elif suffix == ".py":
         blocks = [Block(lines, numbers)]
-    if sum(len(line) + 1 for block in blocks for line in block.lines) > MAX_CODE:
-        raise UnusableFileError(f"{path}: more than {MAX_CODE // 1_000_000} MB of code")
-    return Document(path, blocks, numbered, places, bool(LIGHTNING.search(text)))
+    elif suffix in (".rst", *MARKDOWN):
+        pattern = DIRECTIVE if suffix == ".rst" else FENCED
+        blocks = list(blocks_in(lines, numbers, pattern))
+    about_lightning = bool(LIGHTNING.search(text))
+    return Document(path, blocks, dict(enumerate(lines, 1)), places, about_lightning)
 
 
 def read_text(path: Path) -> str:
     """Return the text of a file, with newlines as line ends."""
     if path.stat().st_size > MAX_BYTES:
-        raise UnusableFileError(
-            f"{path}: more than {MAX_BYTES // 1_000_000} MB, not read"
-        )
-    data = path.read_bytes()
-    if b"\0" in data:
-        raise UnusableFileError(f"{path}: a binary file, not read")
+        raise UnusableFileError(f"{path}: more than 10 MB, not read")
     try:
-        encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
-        text = data.decode(encoding if path.suffix == ".py" else "utf-8-sig")
-    except (SyntaxError, UnicodeDecodeError, LookupError):
-        raise UnusableFileError(
-            f"{path}: a binary file, or not UTF-8: not read"
-        ) from None
-    return re.sub(r"\r\n?", "\n", text)
+        with tokenize.open(path) as file:
+            text = file.read()
+    except (SyntaxError, UnicodeDecodeError):
+        text = "\0"
+    if "\0" in text:
+        raise UnusableFileError(f"{path}: a binary file, or not UTF-8: not read")
+    return text
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file anew, with the encoding and the line ends that it has."""
-    data = path.read_bytes()
-    encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
-    if path.suffix != ".py":
-        encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
-    end = next((e for e in ("\r\n", "\r") if e.encode() in data), "\n")
-    path.write_bytes(text.replace("\n", end).encode(encoding))
+    """Write a file anew, with the encoding and the line ends that it has.
+
+    Raises:
+        OSError: it cannot be written, and is as it was.
+    """
+    with tokenize.open(path) as file:
+        file.read()
+    ends = file.newlines if isinstance(file.newlines, str) else "\n"
+    path = path.resolve()
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_text(text, file.encoding, newline=ends)
+        shutil.copymode(path, new)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def cells(path: Path, text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and the source of each cell of a notebook."""
     try:
-        notebook = json.loads(text)
-        sheets = notebook.get("worksheets", [notebook])  # until version 3
-        for cell in [cell for sheet in sheets for cell in sheet["cells"]]:
-            source = cell.get("source", cell.get("input", ""))
-            yield cell["cell_type"], "".join(map(str, source))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        for cell in json.loads(text)["cells"]:
+            yield cell["cell_type"], "".join(map(str, cell["source"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UnusableFileError(f"{path}: not a notebook, not read") from None
 
 
-def fenced(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
-    """Yield the Python in the fenced blocks of a text, and that inside its lines."""
-    rest = iter(zip(lines, numbers, strict=True))
-    for line, number in rest:
-        opening = FENCE.fullmatch(line)
-        if not opening or ("`" in opening[3] and opening["fence"][0] == "`"):
-            yield from inline(line, number)
+def blocks_in(
+    lines: Sequence[str], numbers: Sequence[int], pattern: re.Pattern[str]
+) -> Iterator[Block]:
+    """Yield the Python in the blocks of a text, and that inside its lines."""
+    text = "\n".join(lines) + "\n"
+    for match in pattern.finditer(text):
+        found = match.groupdict()
+        kind = next(k for k in ("word", "session", "code") if found.get(k) is not None)
+        start = text.count("\n", 0, match.start(kind))
+        if kind == "word":
+            column = match.start("word") - text.rfind("\n", 0, match.start("word")) - 1
+            code = match["word"]
+            if re.search(r"[(.]", code) and not TOLD.search(lines[start]):
+                column += len(code) - len(code.lstrip())
+                yield Block([code.strip()], [numbers[start]], column, doubtful=True)
             continue
-        fence = opening["fence"]
-        closing = re.compile(rf"[\s>]*{fence[0]}{{{len(fence)},}}\s*")
-        code: list[str] = []
-        where: list[int] = []
-        for inner, at in rest:
-            if closing.fullmatch(inner):
-                break
-            code.append(inner)
-            where.append(at)
-        if ">" in opening[1]:  # a quotation
-            code = [re.sub(r"^[\s>]*?> ?", lambda m: " " * len(m[0]), c) for c in code]
-        yield from block(code, where, opening[3].strip())
-
-
-def directives(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Block]:
-    """Yield the Python in the blocks of reStructuredText, and that in its lines."""
-    at = 0
-    while at < len(lines):
-        opening = DIRECTIVE.fullmatch(lines[at].rstrip())
-        session = lines[at].lstrip().startswith(">>> ")
-        yield from () if opening or session else inline(lines[at], numbers[at])
-        start = at if session else at + 1
-        at += 1
-        if not opening and not session:
-            continue
-        depth = len(opening[1]) if opening else -1
-        while at < len(lines) and (
-            lines[at].strip() if session
-            else not lines[at].strip() or indent(lines[at]) > depth
-        ):  # fmt: skip
-            at += 1
-        while start < at and lines[start].strip().startswith(":"):
-            start += 1  # the directive's options
-        code = list(lines[start:at])
-        named = opening[2] if opening and opening[2] is not None else ""
-        yield from block(code, list(numbers[start:at]), named)
-
-
-def indent(line: str) -> int:
-    """Return how far a line is indented."""
-    return len(line) - len(line.lstrip(" "))
+        shown = match[kind].split("\n")[:-1]
+        if ">" in found.get("mark", ""):  # a quotation
+            shown = [
+                re.sub(r"^[\s>]*?> ?", lambda m: " " * len(m[0]), s) for s in shown
+            ]
+        where = list(numbers[start : start + len(shown)])
+        yield from block(shown, where, found["language"] or "")
 
 
 def block(code: list[str], where: list[int], language: str) -> Iterator[Block]:
     """Yield what a text shows as code, if it can be Python."""
-    named = bool(PYTHON.match(language))
     if re.match(r"\W*(diff|patch)\b", language):
         code = ["" if line.lstrip().startswith("-") else line for line in code]
         code = [re.sub(r"^(\s*)\+", r"\1 ", line) for line in code]
-    if not named and not any(map(LOOKS_LIKE_PYTHON.match, code)):
+    named = bool(PYTHON.match(language))
+    first = LOOKS_LIKE_PYTHON.search("\n".join(code))
+    if not named and not first:
         return
-    flush = textwrap.dedent("\n".join(code)).split("\n")[: len(where)]
+    flush = textwrap.dedent("\n".join(code)).split("\n")
     column = max((len(a) - len(b) for a, b in zip(code, flush, strict=True)), default=0)
-    if any(line.lstrip().startswith(">>> ") for line in flush):  # a session
-        typed = [
-            (line.lstrip()[4:], number)
-            for line, number in zip(flush, where, strict=True)
-            if re.match(r"\s*(>>>|\.\.\.)( |$)", line)
-        ]
-        flush, where = [line for line, _ in typed], [number for _, number in typed]
+    if first and first[0].endswith(">>> "):  # a session
+        typed = [n for n, x in enumerate(flush) if re.match(r"(>>>|\.\.\.)( |$)", x)]
+        flush, where = [flush[n][4:] for n in typed], [where[n] for n in typed]
         column += 4
     yield Block(flush, where, column, not named)
-
-
-def inline(line: str, number: int) -> Iterator[Block]:
-    """Yield the code inside a line of text."""
-    for code in () if TOLD.search(line) else INLINE.finditer(line):
-        yield Block([code[2].strip()], [number], code.start(2), True)

@@ -1,4 +1,4 @@
-"""Find the classes that are Lightning's although their bases do not say so."""
+"""Reads what a class is, and what its methods are given and return."""
 
 import ast
 import re
@@ -10,7 +10,8 @@ from compare.legacy.rules import HOOKS, MISTAKEN, RULES
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # Whose classes have no hooks, whatever their methods are called; of Lightning's own
 # those are meant that are neither modules nor callbacks.
-OTHERS = set("abc fastai keras pl sklearn tensorflow torch transformers".split())  # noqa: SIM905
+OTHERS = {"abc", "fastai", "keras", "pl", "sklearn", "tensorflow", "torch"}
+OTHERS |= {"transformers"}
 # Enough of one to tell a LightningModule.
 TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
 # How much alike a method's name and a hook's are if one is the other misspelt.
@@ -34,13 +35,9 @@ def is_guarded(node: ast.AST) -> bool:
     return False
 
 
-def own_functions(body: Sequence[ast.stmt]) -> Iterator[Function]:
-    """Yield the functions of a body; a repaired excerpt has some below an `if`."""
-    for node in body:
-        if isinstance(node, Function):
-            yield node
-        elif isinstance(node, ast.If) and not is_guarded(node):
-            yield from own_functions([*node.body, *node.orelse])
+def own_functions(body: Sequence[ast.stmt]) -> list[Function]:
+    """Return the functions of a body."""
+    return [node for node in body if isinstance(node, Function)]
 
 
 def parameters(method: Function) -> list[str]:
@@ -48,14 +45,9 @@ def parameters(method: Function) -> list[str]:
     return [arg.arg for arg in [*method.args.posonlyargs, *method.args.args]]
 
 
-def is_callback(methods: Sequence[Function]) -> bool:
-    """Return whether methods are those of a Callback, by what they are given."""
-    return any("pl_module" in parameters(method) for method in methods)
-
-
 def kind_by_methods(methods: Sequence[Function]) -> str | None:
     """Return the kind of a class that has these methods, by what tells it."""
-    if is_callback(methods):
+    if any("pl_module" in parameters(method) for method in methods):
         return "Callback"
     telling = TELLING & {method.name for method in methods}
     return "LightningModule" if telling else None
@@ -70,14 +62,12 @@ def is_foreign(paths: Sequence[str | None]) -> bool:
 def headless(body: Sequence[ast.stmt]) -> ast.ClassDef | None:
     """Return the class that methods in an excerpt come from, without a name."""
     methods = [node for node in own_functions(body) if parameters(node)[:1] == ["self"]]
-    if not is_callback(methods) and not any(
+    if kind_by_methods(methods) or any(
         get_close_matches(method.name, HOOK_NAMES, n=1, cutoff=CUTOFF)
         for method in methods
     ):
-        return None
-    return ast.ClassDef(
-        name="", bases=[], keywords=[], body=[*methods], decorator_list=[]
-    )
+        return ast.ClassDef("", [], [], [*methods], [])
+    return None
 
 
 def targets(node: ast.stmt) -> list[ast.expr]:
@@ -91,18 +81,48 @@ def targets(node: ast.stmt) -> list[ast.expr]:
 
 
 def members(tree: ast.AST) -> set[str]:
-    """Return what any class of a block defines, or sets on self."""
+    """Return what any class of a block defines, and what is set on any object."""
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.ClassDef):
             found |= {method.name for method in own_functions(node.body)}
             for child in node.body:
                 found |= {t.id for t in targets(child) if isinstance(t, ast.Name)}
-        elif (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
-        ):
-            found.add(node.attr)
     return found
+
+
+def values(node: ast.expr, function: Function) -> list[ast.expr]:
+    """Return what an expression, or a name that the function sets, stands for."""
+    if not isinstance(node, ast.Name):
+        return [node]
+    return [
+        part.value
+        for part in ast.walk(function)
+        if isinstance(part, ast.Assign)
+        if node.id in [t.id for t in part.targets if isinstance(t, ast.Name)]
+    ]
+
+
+def returned(function: Function) -> Iterator[tuple[ast.Return, ast.expr]]:
+    """Yield what a function returns, each with the statement that does."""
+    for part in ast.walk(function):
+        if isinstance(part, ast.Return) and part.value is not None:
+            for value in values(part.value, function):
+                yield part, value
+
+
+def keys(node: ast.AST) -> dict[str, ast.AST]:
+    """Return the keys of a literal dict that are strings, also inside a call."""
+    match node:
+        case ast.Dict():
+            return {
+                key.value: key
+                for key in node.keys
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+        case ast.Call(func=ast.Name(id="dict" | "OrderedDict"), args=args):
+            found: dict[str, ast.AST] = {k.arg: k for k in node.keywords if k.arg}
+            return found | (keys(args[0]) if args else {})
+    return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compare.legacy.blocks import PINS, SUFFIXES, read, read_text, write_text
 from compare.legacy.report import FORMATS
-from compare.legacy.rules import Finding, UnusableFileError
+from compare.legacy.rules import RULES, Finding, UnusableFileError
 from compare.legacy.search import Found, search
 
 SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -22,7 +22,7 @@ MORE = """\
 exit status: 0 nothing was found, 1 something was, 2 a file could not be read; the
   others are reported all the same. A note (PLL000) does not count.
 comments: `# noqa: PLL101` silences a code on its line, `# noqa` all of them;
-  `# legacy: on purpose` on the line of a class or function covers all of it.
+  `# legacy: on purpose` too, which other tools do not read.
 codes: one for each rule of rules.toml; --select and --ignore take the start of one,
   such as PLL1, and several with commas between. PLL1 are arguments, PLL2 their values,
   PLL3 attributes, PLL4 hooks, PLL5 and PLL6 names, PLL9 unsafe versions, PLL0 the rest.
@@ -40,8 +40,12 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", metavar="FILE|FOLDER", type=Path)
-    parser.add_argument("--select", metavar="CODES", default="PLL", help="only these")
-    parser.add_argument("--ignore", metavar="CODES", default="", help="all but these")
+    parser.add_argument(
+        "--select", metavar="CODES", type=codes, default="PLL", help="only these"
+    )
+    parser.add_argument(
+        "--ignore", metavar="CODES", type=codes, default="", help="all but these"
+    )
     parser.add_argument("--output-format", choices=FORMATS, default="text")
     parser.add_argument("--exit-zero", action="store_true", help="1 becomes 0")
     change = parser.add_mutually_exclusive_group()
@@ -52,41 +56,24 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.diff or options.fix:
         try:
-            from compare.legacy import fix
+            import libcst  # noqa: F401
         except ImportError:
             parser.error("--diff and --fix need libcst: pip install libcst")
-    select, ignore = (
-        tuple(codes.replace(",", " ").split())
-        for codes in (options.select, options.ignore)
-    )
-
-    def wanted(path: Path) -> list[Found]:
-        return [
-            one
-            for one in search(read(path))
-            if one[0].code.startswith(select)
-            and not (ignore and one[0].code.startswith(ignore))
-        ]
-
     findings: list[Finding] = []
-    status = differs = 0
-    for path in files(options.paths):
+    diffs = ""
+    status = 0
+    paths = list(dict.fromkeys(files(options.paths)))
+    if not paths:
+        print("warning: no file of a known kind in these folders", file=sys.stderr)
+    for path in paths:
         try:
-            found = wanted(path)
             if options.diff or options.fix:
-                old = read_text(path)
-                new = fix.fixed(read(path), old, [one[1:] for one in found])
-                if options.diff and new != old:
-                    differs = 1
-                    names = f"a/{path}", f"b/{path}"
-                    before, after = (text.splitlines(True) for text in (old, new))
-                    sys.stdout.writelines(unified_diff(before, after, *names))
-                elif new != old:
-                    write_text(path, new)
-                    found = wanted(path)
-            findings += [finding for finding, _, _ in found]
-        except (UnusableFileError, OSError) as error:
-            why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
+                diffs += fix_file(path, options)
+            findings += [finding for finding, *_ in wanted(path, options)]
+        except UnusableFileError as error:
+            why = str(error)
+        except OSError as error:
+            why = f"{path}: {error.strerror}"
         except RecursionError:
             why = f"{path}: nested too deeply, not searched"
         except Exception as error:  # the other files are reported all the same
@@ -96,35 +83,64 @@ def main(argv: list[str]) -> int:
         print(f"error: {why}", file=sys.stderr)
         status = 2
     if options.diff:
-        return status or differs
+        print(diffs, end="")
+        return status or int(bool(diffs) and not options.exit_zero)
     if findings or not status or options.output_format != "text":
         print(FORMATS[options.output_format](findings))
     found_any = any(finding.effect != "note" for finding in findings)
     return status or int(found_any and not options.exit_zero)
 
 
+def codes(text: str) -> tuple[str, ...]:
+    """Read codes, or their beginnings, with commas between.
+
+    Raises:
+        ArgumentTypeError: no rule has a code that begins so.
+    """
+    starts = tuple(text.upper().replace(",", " ").split())
+    known = [rule.code for rules in RULES.values() for rule in rules.values()]
+    for start in starts:
+        if not any(code.startswith(start) for code in known):
+            raise argparse.ArgumentTypeError(f"no rule has a code like {start}")
+    return starts
+
+
+def wanted(path: Path, options: argparse.Namespace) -> list[Found]:
+    """Return what is found in a file, of the codes that are asked for."""
+    return [
+        found
+        for found in search(read(path))
+        if found[0].code.startswith(options.select)
+        and not found[0].code.startswith(options.ignore)
+    ]
+
+
+def fix_file(path: Path, options: argparse.Namespace) -> str:
+    """Return the diff of what --fix changes in a file; with --fix, change it."""
+    from compare.legacy.fix import fixed
+
+    hits = [(hit, block) for _, hit, block in wanted(path, options)]
+    old = read_text(path)
+    new = fixed(read(path), old, hits)
+    if options.fix and new != old:
+        write_text(path, new)
+    before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    return "".join(unified_diff(before, after, f"a/{path}", f"b/{path}"))
+
+
 def files(paths: list[Path]) -> Iterator[Path]:
-    """Yield each file once: those named, and those of a known kind in folders."""
-    seen = set()
+    """Yield the files that are named, and those of a known kind in folders."""
     for path in paths:
-        inside: list[Path] = [path]
-        if path.is_dir():
-            inside = []
-            for folder, folders, names in os.walk(path):
-                folders[:] = sorted(
-                    name
-                    for name in folders
-                    if not name.startswith(".")
-                    and name not in SKIPPED
-                    and not Path(folder, name, "pyvenv.cfg").exists()
-                )
-                inside += [Path(folder, name) for name in sorted(names)]
-            inside = [
-                file
-                for file in inside
-                if file.suffix.lower() in SUFFIXES or PINS.fullmatch(file.name)
-            ]
-        for file in inside:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(
+                name
+                for name in folders
+                if name[0] != "." and name not in SKIPPED
+                if not Path(folder, name, "pyvenv.cfg").exists()
+            )
+            for file in (Path(folder, name) for name in sorted(names)):
+                if file.suffix.lower() in SUFFIXES or PINS.fullmatch(file.name):
+                    yield file

@@ -5,20 +5,13 @@ import re
 import warnings
 from dataclasses import replace
 
-from compare.legacy.blocks import Block, indent
+from compare.legacy.blocks import Block
 
-# A block of n lines is parsed at most this often as a whole, then in parts.
 MAX_REPAIRS = 200
-PART = 40  # lines
-# Makes lines that are indented too far a block of their own.
-OPENED = "if True:"
 # What word processors make of quotes and spaces.
-TYPOGRAPHY = str.maketrans(
-    {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " "}
-)
+TYPOGRAPHY = str.maketrans("\u201c\u201d\u2018\u2019\u00a0", "\"\"'' ")
 DOTS = re.compile(r",\s*\.\.\.\s*,?\s*(?=\)|$)|^\s*\.\.\.,?\s*$")
-ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
-# Lines of IPython and of a shell, with what follows a backslash.
+# Lines of IPython and of a shell.
 MAGIC = re.compile(
     r"(\s*)(?:[%!?$]|(?:pip3?|conda|apt(?:-get)?|git|cd|wget|mkdir|python3?) +[-\w./~]|"
     r"[\w.]+\?\??$|[\w, ]+ = *[!%])"
@@ -30,54 +23,31 @@ PASTED = re.compile(
 )
 
 
-def parse(block: Block) -> tuple[list[tuple[ast.Module, Block]], str, int]:
-    """Return the trees of a block, and why and where it does not parse, or "".
+def parse(block: Block) -> tuple[ast.Module | None, Block, str, int]:
+    """Parse a block.
 
-    With each tree come the lines that it was made of; the tree has the numbers of the
-    file's lines, and columns in characters from 1.
+    Returns:
+        its tree, with the numbers of the file's lines and columns in characters from 1;
+        the block, with the lines that the tree is made of; why and where it does not
+        parse, or "".
     """
     for lines in (block.lines, without_magic(block.lines)):
         try:
-            trees = [(tree_of(lines), replace(block, masked=lines))]
-        except ERRORS as error:
-            message = str(getattr(error, "msg", "") or error or "nested too deeply")
-            why = re.sub(r" \(detected at line \d+\)| on line \d+", "", message)
+            tree = tree_of(lines)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            why = getattr(error, "msg", "") or "nested too deeply"
             at = min(getattr(error, "lineno", None) or 1, len(block.lines)) - 1
-            where = block.numbers[at] if block.numbers else 1
         else:
-            locate(*trees[0])
-            return trees, "", 0
+            made = replace(block, masked=lines)
+            return located(tree, made), made, "", 0
     if block.doubtful and len(lines) == 1:
-        return [], "", 0  # a word of the text
-    pasted = PASTED.match(block.lines[at]) or any(map(DOTS.search, block.lines))
-    quiet = block.doubtful or pasted
-    lines = dedented([line.translate(TYPOGRAPHY) for line in lines])
-    trees = []
-    if whole := repaired(lines, block, MAX_REPAIRS):
-        trees = [whole]
-    else:
-        for start in range(0, len(lines), PART):
-            part = replace(block, numbers=block.numbers[start : start + PART])
-            tree = repaired(dedented(lines[start : start + PART]), part, 4 * PART)
-            trees += [tree] if tree else []
-    for one in trees:
-        locate(*one)
-    return trees, "" if quiet else why, where
-
-
-def locate(tree: ast.Module, block: Block) -> None:
-    """Give the nodes of a tree the numbers of the file's lines, and its columns."""
-    for node in ast.walk(tree):
-        if line := getattr(node, "lineno", 0):
-            line = min(line, len(block.lines))
-            text = block.lines[line - 1]
-            column = node.col_offset  # type: ignore[attr-defined]
-            if not text.isascii():
-                column = len(text.encode()[:column].decode(errors="ignore"))
-            node.lineno = block.numbers[line - 1]  # type: ignore[attr-defined]
-            node.col_offset = column + block.column + 1  # type: ignore[attr-defined]
-            end = min(getattr(node, "end_lineno", line) or line, len(block.lines))
-            node.end_lineno = block.numbers[end - 1]  # type: ignore[attr-defined]
+        return None, block, "", 0  # a word of the text
+    where = block.numbers[at] if block.numbers else 1
+    why = re.sub(r" \(detected at line \d+\)| on line \d+", "", why)
+    if block.doubtful or PASTED.match(block.lines[at]) or any(map(DOTS.search, lines)):
+        why = ""  # no fault of the code
+    repaired_tree, made = repaired(lines, block)
+    return repaired_tree and located(repaired_tree, made), made, why, where
 
 
 def tree_of(lines: list[str]) -> ast.Module:
@@ -87,28 +57,36 @@ def tree_of(lines: list[str]) -> ast.Module:
         return ast.parse("\n".join(lines))
 
 
+def located(tree: ast.Module, block: Block) -> ast.Module:
+    """Give the nodes of a tree the numbers of the file's lines, and its columns."""
+    last = len(block.lines)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.alias | ast.arg):
+            text = block.lines[min(node.lineno, last) - 1]
+            before = text.encode()[: node.col_offset].decode(errors="ignore")
+            node.col_offset = len(before) + block.column + 1
+            node.lineno = block.numbers[min(node.lineno, last) - 1]
+            node.end_lineno = block.numbers[min(node.end_lineno or 1, last) - 1]
+    return tree
+
+
 def without_magic(lines: list[str]) -> list[str]:
     """Return lines with `pass  #number#` for each that is for IPython or a shell."""
     result = []
     continued = False
     for number, line in enumerate(lines):
+        magic = MAGIC.match(line)
         if continued:
-            line_now = f"#{number}#"
-        elif magic := MAGIC.match(line):
-            line_now = f"{magic[1]}pass  #{number}#"
+            result.append(f"#{number}#")
         else:
-            result.append(line)
-            continue
-        continued = line.rstrip().endswith("\\")
-        result.append(line_now)
+            result.append(f"{magic[1]}pass  #{number}#" if magic else line)
+        continued = line.rstrip().endswith("\\") and bool(continued or magic)
     return result
 
 
-def dedented(lines: list[str]) -> list[str]:
-    """Return lines without the indentation that all have, and without tabs."""
-    lines = [line.expandtabs(4) for line in lines]
-    depth = min((indent(line) for line in lines if is_code(line)), default=0)
-    return [line[min(depth, indent(line)) :] for line in lines]
+def indent(line: str) -> int:
+    """Return how far a line is indented."""
+    return len(line) - len(line.lstrip(" "))
 
 
 def is_code(line: str) -> bool:
@@ -116,67 +94,53 @@ def is_code(line: str) -> bool:
     return line.strip() != "" and not line.lstrip().startswith("#")
 
 
-def repaired(
-    lines: list[str], block: Block, limit: int
-) -> tuple[ast.Module, Block] | None:
+def repaired(lines: list[str], block: Block) -> tuple[ast.Module | None, Block]:
     """Mend or leave out one line after the other, until the rest parses."""
-    lines, numbers = list(lines), list(block.numbers)
+    lines = [line.translate(TYPOGRAPHY).expandtabs(4) for line in lines]
+    common = min((indent(line) for line in lines if is_code(line)), default=0)
+    lines = [line[min(common, indent(line)) :] for line in lines]
+    numbers = list(block.numbers)
     tried: set[tuple[int, str]] = set()
-    for _ in range(limit):
+    for _ in range(MAX_REPAIRS):
         try:
-            return tree_of(lines), replace(block, lines=lines, numbers=numbers)
+            tree = tree_of(lines)
         except SyntaxError as error:
             at = min(error.lineno or len(lines), len(lines)) - 1
-            message = error.msg
+            while at > 0 and not lines[at].strip():
+                at -= 1
+            first_time = (at, lines[at]) not in tried
+            tried.add((at, lines[at]))
+            mend(lines, numbers, at, error.msg if first_time else "")
         except (ValueError, RecursionError, MemoryError):
-            return None
-        while at > 0 and not lines[at].strip() and "indented block" not in message:
-            at -= 1
-        first_time = (at, lines[at]) not in tried
-        tried.add((at, lines[at]))
-        mend(lines, numbers, at, message, first_time)
-    return None
+            break
+        else:
+            return tree, replace(block, lines=lines, numbers=numbers)
+    return None, block
 
 
-def mend(
-    lines: list[str], numbers: list[int], at: int, message: str, first_time: bool
-) -> None:
-    """Mend the line that an error is about; leave it out where that did not help."""
+def mend(lines: list[str], numbers: list[int], at: int, message: str) -> None:
+    """Mend the line that an error is about; leave it out where there is no message."""
     line = lines[at]
     depths = [indent(other) for other in lines[:at] if is_code(other)]
+    new = None
     if header := re.search(r"expected an indented block .* on line (\d+)", message):
-        start = int(header[1]) - 1
-        depth = indent(lines[start])
-        # At the end of a block Python points at the header itself.
-        at_header = first_time and (at == start or line.endswith(":"))
-        at_end = at_header and not "".join(lines[at + 1 :]).strip()
-        where = len(lines) if at_end else at
-        lines.insert(where, " " * (depth + 1) + "pass")
-        numbers.insert(where, numbers[at])
-    elif "unexpected indent" in message and line.strip() == OPENED:
-        # The line before belongs to a longer statement: one level further out.
-        depth = max((d for d in depths if d < indent(line)), default=0)
-        lines[at] = " " * depth + OPENED
-    elif "unexpected indent" in message and first_time:
-        depth = depths[-1] if depths else 0
-        lines.insert(at, " " * depth + OPENED)
-        numbers.insert(at, numbers[at])
-    elif "unindent does not match" in message and first_time:
+        end = int(header[1])
+        new = " " * (indent(lines[end - 1]) + 1) + "pass"
+    elif unclosed := re.match(r"'(.)' was never closed", message):
+        end = at + 1
+        while lines[end:] and (indent(lines[end]) > indent(line) or not lines[end]):
+            end += 1
+        new = " " * indent(line) + {"(": ")", "[": "]", "{": "}"}[unclosed[1]]
+    if new is not None:
+        lines.insert(end, new)
+        numbers.insert(end, numbers[end - 1])
+    elif "indent" in message:
         depth = min(depths, key=lambda d: abs(d - indent(line)), default=0)
         lines[at] = " " * depth + line.lstrip()
     elif "follows keyword argument" in message and any(map(DOTS.search, lines)):
         lines[:] = [DOTS.sub("", other) for other in lines]
-    elif (opened := re.match(r"'(.)' was never closed", message)) and first_time:
-        end = at + 1
-        while end < len(lines) and (
-            not lines[end].strip() or indent(lines[end]) > indent(line)
-        ):
-            end += 1
-        closing = {"(": ")", "[": "]", "{": "}"}[opened[1]]
-        lines.insert(end, " " * indent(line) + closing)
-        numbers.insert(end, numbers[end - 1])
     else:
-        lines[at] = salvaged(line) if first_time else ""
+        lines[at] = salvaged(line) if message else ""
 
 
 def salvaged(line: str) -> str:

@@ -104,20 +104,18 @@ SIGNATURES: dict[str, str] = LISTS["signatures"]
 
 def ignored_table() -> str:
     """Return the table of what is ignored silently, newest first."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for rule in (rule for rules in RULES.values() for rule in rules.values()):
         if rule.effect == "ignored" and rule.since:
-            found = rule.found.format("log", "", "a step")
-            if rule.kind == "hook":
-                owner, name = rule.old.split(".")
-                if "Data" in owner and f"LightningModule.{name}" in RULES["hook"]:
-                    continue  # it has the name already
-                found = f"`{name}`" + " of a data module" * ("Data" in owner)
-            rows.setdefault(rule.since, []).append(found)
-    versions = sorted(rows, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
-    lines = ["| since | silently ignored |", "|---|---|"]
-    for version in versions:
-        lines.append(f"| {version} | {', '.join(dict.fromkeys(rows[version]))} |")
+            version = tuple(map(int, rule.since.split(".")))
+            owner, _, name = rule.old.rpartition(".")
+            shown = f"`{name}`" if owner else rule.found.format("log", "", "a step")
+            rows.setdefault((version, owner), []).append(shown)
+    lines = ["| since | in | silently ignored |", "|---|---|---|"]
+    for (version, owner), names in sorted(rows.items(), reverse=True):
+        lines.append(
+            f"| {'.'.join(map(str, version))} | {owner} | {', '.join(names)} |"
+        )
     return "\n".join(lines)
 
 

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterable, Iterator
 
 from compare.legacy.blocks import PINS, Block, Document
-from compare.legacy.classes import Function
 from compare.legacy.finder import Finder, Hit
 from compare.legacy.parse import parse
 from compare.legacy.rules import RULES, Finding
 
-# Nothing is reported of a line, or of the class or function that it begins.
-ON_PURPOSE = re.compile(r"#\s*legacy: on purpose\b")
-NOQA = re.compile(r"#\s*noqa(?::\s*([A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*))?", re.IGNORECASE)
+# A comment that silences codes on its line, or all.
+SILENCE = re.compile(
+    r"#\s*(?:legacy: on purpose\b"
+    r"|noqa\b(?::\s*(?P<codes>[A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*))?)",
+    re.IGNORECASE,
+)
 PACKAGE = r"\b(?:pytorch[-_]lightning|lightning)(?:\[[\w,\s-]+\])?"
 PIN = re.compile(
     rf"{PACKAGE}(?:\s*>=?\s*[\d.]+\s*,)?\s*"
@@ -34,44 +36,51 @@ def search(document: Document) -> list[Found]:
         RecursionError: the code is nested too deeply.
     """
     found = list(pins(document))
-    parsed: list[tuple[ast.Module, Block, bool]] = []
-    if document.about_lightning:
-        for block in document.blocks:
-            pieces, why, line = parse(block)
-            parsed += [
-                (tree, piece, piece.masked is not None) for tree, piece in pieces
-            ]
-            if why:
-                found.append(Hit(line, 1, RULES["slip"]["unparsed"], (why,)))
-    trees = [tree for tree, _, _ in parsed]
-    is_script = document.path.suffix.lower() == ".py"
-    if not (is_script and imports_others_only(trees)):
+    parsed: list[tuple[ast.Module, Block]] = []
+    for block in document.blocks if document.about_lightning else ():
+        tree, piece, why, line = parse(block)
+        if tree:
+            parsed.append((tree, piece))
+        if why:
+            found.append(Hit(line, 1, RULES["slip"]["unparsed"], (why,)))
+    trees = [tree for tree, _ in parsed]
+    if document.path.suffix.lower() != ".py" or not imports_others_only(trees):
         finder = Finder(trees)
-        for tree, _, exact in parsed:
-            found += finder.search(tree, exact)
+        for tree, block in parsed:
+            found += finder.search(tree, exact=block.masked is not None)
     owners = {
         number: block
-        for _, block, exact in parsed
-        if exact and is_as_written(block, document)
+        for _, block in parsed
+        if block.masked and is_as_written(block, document)
         for number in block.numbers
     }
-    silent = silenced(document, trees)
     result = []
     for hit in dict.fromkeys(found):
-        rule = hit.rule
-        codes = silent.get(hit.line, set())
-        if rule.code in codes or "" in codes:
-            continue
-        shown, now = rule.found, rule.now
-        if hit.details:
-            shown, now = shown.format(*hit.details), now.format(*hit.details)
-        cell, line = document.places.get(hit.line, (None, hit.line))
-        finding = Finding(
-            str(document.path), cell, line, hit.column, rule.code, rule.effect,
-            shown, now, rule.since, hit.skeleton,
-        )  # fmt: skip
-        result.append((finding, hit, owners.get(hit.line)))
+        rule, details = hit.rule, hit.details
+        if not is_silenced(document.lines.get(hit.line, ""), rule.code):
+            cell, line = document.places.get(hit.line, (None, hit.line))
+            finding = Finding(
+                file=str(document.path),
+                cell=cell,
+                line=line,
+                column=hit.column,
+                code=rule.code,
+                effect=rule.effect,
+                found=rule.found.format(*details) if details else rule.found,
+                now=rule.now.format(*details) if details else rule.now,
+                since=hit.since or rule.since,
+                skeleton=hit.skeleton,
+            )
+            result.append((finding, hit, owners.get(hit.line)))
     return sorted(result, key=lambda one: (one[1].line, one[1].column))
+
+
+def is_silenced(line: str, code: str) -> bool:
+    """Return whether a comment on a line silences a code."""
+    comment = SILENCE.search(line)
+    if comment is None:
+        return False
+    return not comment["codes"] or code in comment["codes"].upper()
 
 
 def is_as_written(block: Block, document: Document) -> bool:
@@ -96,24 +105,6 @@ def imports_others_only(trees: Iterable[ast.Module]) -> bool:
             modules.append(node.module or "")
     packages = {module.split(".")[0] for module in modules}
     return bool(packages) and not packages & ALL_MODULES
-
-
-def silenced(document: Document, trees: Iterable[ast.Module]) -> dict[int, set[str]]:
-    """Return the codes that each line silences; "" stands for all."""
-    silent: dict[int, set[str]] = {}
-    purposes = set()
-    for number, line in document.lines.items():
-        if "#" in line and (noqa := NOQA.search(line)):
-            codes = re.findall(r"[A-Z]+\d+", (noqa[1] or "").upper())
-            silent[number] = set(codes or [""])
-        if ON_PURPOSE.search(line):
-            silent[number] = {""}
-            purposes.add(number)
-    for node in (node for tree in trees for node in ast.walk(tree) if purposes):
-        if isinstance(node, ast.ClassDef | Function) and node.lineno in purposes:
-            every = range(node.lineno, (node.end_lineno or 0) + 1)
-            silent |= {number: {""} for number in every}
-    return silent
 
 
 def pins(document: Document) -> Iterator[Hit]:

@@ -2,20 +2,39 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from compare.legacy.classes import CUTOFF, Function, own_functions, parameters
-from compare.legacy.names import Names
-from compare.legacy.rules import HOOKS, MISTAKEN, RULES
+from compare.legacy.classes import (
+    CUTOFF,
+    Function,
+    keys,
+    own_functions,
+    parameters,
+    returned,
+    values,
+)
+from compare.legacy.rules import CHANGED, HOOKS, MISTAKEN, RULES
 
-Slip = Callable[..., None]
-STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+# A place, the name of a rule, and what its text shows.
+Slips = Iterator[tuple[ast.AST, str, *tuple[str, ...]]]
 RETURNS = re.compile(r"(training|validation|test)_(step|end|epoch_end|step_end)")
 OPTIMIZER = re.compile(
     r"(Adam\w*|SGD|RMSprop|Ada\w+|LBFGS|Lion|\w*Optimizer)$|\boptim\.[A-Z]"
 )
-REQUIRED = ("training_step", "configure_optimizers")
+# What hooks are given by name.
+BY_NAME = {
+    "setup": {"stage"},
+    "teardown": {"stage"},
+    "configure_gradient_clipping": {"gradient_clip_val", "gradient_clip_algorithm"},
+}
+# Methods whose results are not those of the validation.
+NOT_VALIDATION = re.compile(r"(on_)?(fit|train|test|predict)|configure_|forward|__init")
+# Code that shows a result, or leaves that to others.
+SHOWS = re.compile(
+    r"\blog(?!its|sumexp|sigmoid|_softmax|_prob)|add_scalar|print|Result\("
+    r"|[(\s]self[,)]|(?<!self)\.\w+_step\("
+)
 SKELETON = """\
 def {step}(self, batch, batch_idx):
     ...
@@ -43,145 +62,114 @@ def skeleton(method: Function) -> str:
     )
 
 
-def attributes(node: ast.AST) -> Iterator[ast.Attribute]:
-    """Yield every `x.y` below a node."""
-    return (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+def check_signature(
+    kind: str, method: Function, certain: bool, several_loaders: bool
+) -> Slips:
+    """Yield a hook that is given other arguments than it takes.
+
+    Args:
+        kind: the class of Lightning's that it is in.
+        method: the hook.
+        certain: whether the base says so; else only what has changed is meant.
+        several_loaders: whether steps are given `dataloader_idx`, too.
+    """
+    given = HOOKS.get(kind, {}).get(method.name)
+    bound = {ast.unparse(decorator) for decorator in method.decorator_list}
+    if given is None or bound & {"staticmethod", "classmethod"}:
+        return
+    if not certain and f"{kind}.{method.name}" not in CHANGED:
+        return
+    args, own = method.args, parameters(method)
+    always = [one for one in given.split() if one[-1] != "?"]
+    at_most = 2 if "batch_idx?" in given else len(always)
+    if "dataloader_idx" in own and several_loaders:
+        at_most = len(own)
+    few = len(own) - 1 < len(always) and not args.vararg
+    many = len(own) - 1 - len(args.defaults) > at_most
+    all_names = {*own, *(arg.arg for arg in args.kwonlyargs)}
+    unnamed = BY_NAME.get(method.name, set()) - all_names and not args.kwarg
+    if few or many or unnamed:
+        shown = ", ".join(["self", *given.replace("?", "=0").split()])
+        yield method, "hook_signature", method.name, shown
 
 
-def of_self(node: ast.AST) -> set[str]:
-    """Return every name below a node that is read or called as `self.name`."""
-    return {
-        part.attr
-        for part in attributes(node)
-        if isinstance(part.value, ast.Name) and part.value.id == "self"
-    }
-
-
-def values(node: ast.expr, function: Function) -> list[ast.expr]:
-    """Return what an expression, or a name that the function sets, stands for."""
-    if not isinstance(node, ast.Name):
-        return [node]
-    return [
-        part.value
-        for part in ast.walk(function)
-        if isinstance(part, ast.Assign)
-        if any(isinstance(t, ast.Name) and t.id == node.id for t in part.targets)
-    ]
-
-
-def returned(function: Function) -> Iterator[tuple[ast.Return, ast.expr]]:
-    """Yield what a function returns, each with the statement that does."""
-    for part in ast.walk(function):
-        if isinstance(part, ast.Return) and part.value is not None:
-            for value in values(part.value, function):
-                yield part, value
-
-
-def is_optimizer(node: ast.expr, function: Function) -> bool:
-    """Return whether an expression is an optimizer, or a dict with one."""
-    for value in values(node, function):
-        if "optimizer" in keys(value):
-            return True
-        if isinstance(value, ast.Call):
-            called = ast.unparse(value.func)
-            return bool(OPTIMIZER.search(called)) and "lr_scheduler" not in called
-    return bool(re.search(r"opt", ast.unparse(node))) and "sched" not in ast.unparse(
-        node
+def has_loaders(nodes: Iterable[ast.ClassDef]) -> bool:
+    """Return whether a class of the document gives several loaders to validate with."""
+    several = (ast.List, ast.Tuple, ast.ListComp, ast.Dict)
+    return any(
+        isinstance(value, several)
+        for node in nodes
+        for method in own_functions(node.body)
+        if re.fullmatch(r"(val|test|predict)_dataloader", method.name)
+        for _, value in returned(method)
     )
 
 
-def keys(node: ast.AST) -> dict[str, ast.AST]:
-    """Return the keys of a literal dict that are strings, also inside a call."""
-    match node:
-        case ast.Dict():
-            return {
-                key.value: key
-                for key in node.keys
-                if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            }
-        case ast.Call(func=ast.Name(id="dict" | "OrderedDict"), args=args):
-            found = {k.arg: k for k in node.keywords if k.arg}
-            return found | (keys(args[0]) if args else {})
-    return {}
-
-
-def check_module(
-    node: ast.ClassDef,
-    family: list[ast.ClassDef],
-    certain: bool,
-    by_hand: bool,
-    slip: Slip,
-) -> None:
-    """Check the methods of a LightningModule.
+def check_module(family: list[ast.ClassDef], certain: bool, by_hand: bool) -> Slips:
+    """Yield what is wrong in the methods of a LightningModule.
 
     Args:
-        node: the class; its name is empty where its header is missing.
-        family: it, and its bases in the same document.
+        family: the class, without a name where its header is missing, and its bases in
+            the same document.
         certain: whether all that it inherits is LightningModule's.
         by_hand: whether another excerpt says that it optimizes by hand.
-        slip: is called with what is found.
     """
-    methods = {method.name: method for method in own_functions(node.body)}
+    methods = {method.name: method for method in own_functions(family[0].body)}
     for name, method in methods.items():
-        if name in (*STEPS, "forward"):
-            check_devices(method, slip)
+        if name == "forward" or name.endswith("_step"):
+            yield from check_devices(method)
         if RETURNS.fullmatch(name):
-            check_returned(method, slip)
-    if step := methods.get("optimizer_step"):
-        check_closure(step, slip)
+            yield from check_returned(method)
+    if "optimizer_step" in methods:
+        yield from check_closure(methods["optimizer_step"])
     text = "".join(map(ast.unparse, family))
     by_hand |= "automatic_optimization" in text or "manual_backward" in text
+    excerpt = not family[0].name
     if configure := methods.get("configure_optimizers"):
-        several = certain or "training_step" in methods or not node.name
-        check_optimizers(configure, several and not by_hand, slip)
+        several = certain or "training_step" in methods or excerpt
+        yield from check_optimizers(configure, several and not by_hand)
     everything = {m.name: m for one in family[::-1] for m in own_functions(one.body)}
-    old_end = {"validation_end", "validation_epoch_end"} & set(everything)
-    if "validation_step" in methods and not old_end:
-        check_validation(everything, certain or not node.name, slip)
+    if "validation_step" in methods:
+        yield from check_validation(everything, certain or excerpt)
 
 
-def check_devices(method: Function, slip: Slip) -> None:
-    """Report tensors that a step moves to a GPU."""
+def check_devices(method: Function) -> Slips:
+    """Yield tensors that a step moves to a GPU."""
     for call in ast.walk(method):
         match call:
             case ast.Call(func=ast.Attribute(attr="cuda")):
-                slip(call, "cuda_in_step", ".cuda()", method.name)
+                yield call, "cuda_in_step", ".cuda()", method.name
             case ast.Call(
                 func=ast.Attribute(attr="to"), args=[ast.Constant(value=str(device))]
             ) if device.startswith("cuda"):
-                slip(call, "cuda_in_step", f'.to("{device}")', method.name)
+                yield call, "cuda_in_step", f'.to("{device}")', method.name
 
 
-def check_returned(method: Function, slip: Slip) -> None:
-    """Report what is returned to be logged."""
+def check_returned(method: Function) -> Slips:
+    """Yield what is returned to be logged."""
+    found: list[tuple[str, ast.AST]] = []
     names = set()
     for statement, value in returned(method):
         names.add(ast.unparse(statement.value or value))
-        for key, place in keys(value).items():
-            report_returned(key, place, method.name, slip)
+        found += keys(value).items()
     for part in ast.walk(method):
         match part:
             case ast.Subscript(
                 value=owner, slice=ast.Constant(value=str(key)), ctx=ast.Store()
             ) if ast.unparse(owner) in names:
-                report_returned(key, part, method.name, slip)
-            case ast.Call(func=ast.Attribute(value=owner, attr="update")) if (
-                ast.unparse(owner) in names
-            ):
-                for argument in part.args:
-                    for key, place in keys(argument).items():
-                        report_returned(key, place, method.name, slip)
+                found.append((key, part))
+            case ast.Call(
+                func=ast.Attribute(value=owner, attr="update"), args=[argument]
+            ) if ast.unparse(owner) in names:
+                found += keys(argument).items()
+    advice = {"log": "...", "progress_bar": "..., prog_bar=True"}
+    for key, place in found:
+        if key in advice:
+            yield place, "returned_log", key, advice[key], method.name
 
 
-def report_returned(key: str, place: ast.AST, method: str, slip: Slip) -> None:
-    """Report one key."""
-    if key in ("log", "progress_bar"):
-        how = "..., prog_bar=True" if key == "progress_bar" else "..."
-        slip(place, "returned_log", key, how, method)
-
-
-def check_closure(method: Function, slip: Slip) -> None:
-    """Report an `optimizer_step` that drops the closure, which computes the loss."""
+def check_closure(method: Function) -> Slips:
+    """Yield an `optimizer_step` that drops the closure, which computes the loss."""
     names = parameters(method)
     closures = [name for name in names if "closure" in name]
     read = {part.id for part in ast.walk(method) if isinstance(part, ast.Name)}
@@ -194,15 +182,15 @@ def check_closure(method: Function, slip: Slip) -> None:
                 args=[],
                 keywords=[],
             ) if name in names:
-                slip(part, "dropped_closure", name, closures[0])
+                yield part, "dropped_closure", name, closures[0]
 
 
-def check_optimizers(method: Function, several: bool, slip: Slip) -> None:
-    """Report several optimizers without manual optimization."""
+def check_optimizers(method: Function, several: bool) -> Slips:
+    """Yield several optimizers without manual optimization."""
     for part in ast.walk(method):
         found = keys(part)
         if {"optimizer", "frequency"} <= set(found):
-            slip(found["frequency"], "optimizer_frequency")
+            yield found["frequency"], "optimizer_frequency"
     for statement, value in returned(method) if several else ():
         if isinstance(value, ast.Tuple) and value.elts:
             inner = values(value.elts[0], method)
@@ -211,52 +199,43 @@ def check_optimizers(method: Function, several: bool, slip: Slip) -> None:
         if isinstance(value, ast.List | ast.Tuple):
             made = [item for item in value.elts if is_optimizer(item, method)]
             if len(made) > 1:
-                slip(statement, "several_optimizers")
+                yield statement, "several_optimizers"
 
 
-def has_loaders(nodes: Iterable[ast.ClassDef]) -> bool:
-    """Return whether a class of the document gives several loaders to validate with."""
-    for node in nodes:
-        for method in own_functions(node.body):
-            if re.fullmatch(r"(val|test|predict)_dataloader", method.name):
-                made = [value for _, value in returned(method)]
-                several = (ast.List, ast.Tuple, ast.ListComp, ast.Dict)
-                if any(isinstance(value, several) for value in made):
-                    return True
-    return False
+def is_optimizer(node: ast.expr, function: Function) -> bool:
+    """Return whether an expression is an optimizer, or a dict with one."""
+    for value in values(node, function):
+        if "optimizer" in keys(value):
+            return True
+        if isinstance(value, ast.Call):
+            called = ast.unparse(value.func)
+            return bool(OPTIMIZER.search(called)) and "lr_scheduler" not in called
+    name = ast.unparse(node)
+    return "opt" in name and "sched" not in name
 
 
-def check_validation(methods: dict[str, Function], certain: bool, slip: Slip) -> None:
-    """Report a validation of which nothing is ever seen."""
+def check_validation(methods: dict[str, Function], certain: bool) -> Slips:
+    """Yield a validation of which nothing is ever seen."""
     step = methods["validation_step"]
     if all(isinstance(part, ast.Expr | ast.Pass | ast.Raise) for part in step.body):
         return  # an outline
-    todo = [name for name in methods if re.match(r"(on_)?validation_", name)]
-    reached = set(todo)
-    while todo:
-        method = methods[todo.pop()]
-        for part in attributes(method):
-            if re.match(r"log|add_scalar|print", part.attr):
-                return
-            if part.attr in STEPS and ast.unparse(part.value) != "self":
-                return  # that of another class
-        used = of_self(method)
-        calls = [part for part in ast.walk(method) if isinstance(part, ast.Call)]
-        called = set().union(*(of_self(call.func) for call in calls))
-        if not certain and called - set(methods):
-            return  # it may log
-        given = {ast.unparse(arg) for call in calls for arg in call.args}
-        if "self" in given or any("Result" in ast.unparse(c.func) for c in calls):
-            return  # others may log; an EvalResult is reported as such
-        todo += [name for name in used & set(methods) if name not in reached]
-        reached |= used & set(methods)
-    slip(step, "validation_without_log")
+    if {"validation_end", "validation_epoch_end"} & set(methods):
+        return  # reported as such
+    code = "\n".join(
+        ast.unparse(part)
+        for name, method in methods.items()
+        if not NOT_VALIDATION.match(name)
+        for part in method.body
+    )
+    inherited = set(re.findall(r"self\.(\w+)\(", code)) - set(methods)
+    if not SHOWS.search(code) and (certain or not inherited):
+        yield step, "validation_without_log"
 
 
 def check_spelling(
-    family: list[ast.ClassDef], kind: str, certain: bool, used: set[str], slip: Slip
-) -> None:
-    """Report methods that are nearly called like a hook, and that nothing calls."""
+    family: list[ast.ClassDef], kind: str, certain: bool, used: set[str]
+) -> Slips:
+    """Yield methods that are nearly called like a hook, and that nothing calls."""
     inherited = {m.name for one in family for m in own_functions(one.body)}
     for method in own_functions(family[0].body):
         name = method.name
@@ -267,37 +246,39 @@ def check_spelling(
         if kind == "LightningModule" and name in MISTAKEN:
             similar = [MISTAKEN[name]]
         if similar and similar[0] not in inherited:
-            required = certain and similar[0] in REQUIRED
-            rule = "required_hook" if required else "misspelt_hook"
-            slip(method, rule, name, *similar)
+            needed = similar[0] in ("training_step", "configure_optimizers")
+            rule = "required_hook" if certain and needed else "misspelt_hook"
+            yield method, rule, name, similar[0]
 
 
-def check_callback(node: ast.ClassDef, slip: Slip) -> None:
-    """Report state that a Callback returns and nobody keeps."""
+def check_callback(node: ast.ClassDef) -> Slips:
+    """Yield state that a Callback returns and nobody keeps."""
     for method in own_functions(node.body):
         if method.name == "on_save_checkpoint":
             for part, value in returned(method):
                 if not isinstance(value, ast.Constant):
-                    slip(part, "callback_returns_state")
+                    yield part, "callback_returns_state"
 
 
-def check_call(call: ast.Call, names: Names, slip: Slip) -> None:
-    """Check the arguments of one call."""
-    called = ast.unparse(call.func) if isinstance(call.func, ast.Attribute) else ""
-    name = called.split(".")[-1] or getattr(call.func, "id", "")
+def check_call(call: ast.Call, lists: Mapping[str, ast.List]) -> Slips:
+    """Yield what is wrong in the arguments of a call, with the lists that names are."""
+    called = ast.unparse(call.func)
+    name = called.split(".")[-1]
     if called == "self.manual_backward" and len(call.args) > 1:
-        slip(call, "manual_backward")
+        yield call, "manual_backward"
+    if called == "self.toggle_optimizer" and len(call.args) > 1:
+        yield call, "positional_arguments", called, f"{len(call.args)}", "1"
     if called == "self.log" and any(isinstance(arg, ast.Dict) for arg in call.args):
-        slip(call, "log_of_dict")
-    if not (OPTIMIZER.search(called or name) or name == "filter"):
+        yield call, "log_of_dict"
+    if not OPTIMIZER.search(called) and name != "filter":
         return
     for value in [*call.args, *(k.value for k in call.keywords if k.arg == "params")]:
         shown = ast.unparse(value)
         if re.fullmatch(r"[\w.]+\.parameters", shown):
-            slip(value, "parameters_not_called", shown)
+            yield value, "parameters_not_called", shown
         if isinstance(value, ast.Name):
-            value = names.lists.get(value.id, value)
-        if name[0].isupper() and isinstance(value, ast.List) and value.elts:
+            value = lists.get(value.id, value)
+        if name != "filter" and isinstance(value, ast.List) and value.elts:
             made = [getattr(part, "func", None) for part in value.elts]
             if all(getattr(func, "attr", "") == "parameters" for func in made):
-                slip(value, "parameters_in_list")
+                yield value, "parameters_in_list"

@@ -112,7 +112,7 @@ SLIPS = {
     "unknown_argument": ("pl.Trainer(epochs=1)", "pl.Trainer(max_epochs=1)"),
     "positional_arguments": (
         MODULE + "    def f(self): self.toggle_optimizer(optimizer, 0)",
-        MODULE + "    def f(self): self.toggle_optimizer(*optimizers)",
+        MODULE + "    def f(self): self.toggle_optimizer(optimizer)",
     ),
     "unknown_name": (
         "from pytorch_lightning.utilities.imports import _APEX_AVAILABLE",

@@ -2,9 +2,10 @@
 
 import json
 import random
+import runpy
+import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,18 +119,6 @@ class FromElsewhere(Base):
     assert [f.line for f in write(code, "code.py")] == [5, 7, 10, 10, 14, 15, 17]
 
 
-def test_what_is_old_on_purpose(write: Write) -> None:
-    mark = "  # legacy: on purpose"
-    code = f"""
-import lightning as L
-class Old(L.LightningModule):{mark}
-    def on_epoch_end(self): pass
-L.Trainer(gpus=1){mark}
-L.Trainer(gpus=1)
-"""
-    assert lines(write(code, "code.py")) == [(6, GPUS)]
-
-
 # Texts and notebooks.
 def test_fences(write: Write) -> None:
     text = """About Lightning
@@ -168,12 +157,6 @@ Trainer(gpus=1)"""
     assert lines(found) == [(n, GPUS) for n in (3, 7, 10, 16, 19, 26, 32)]
 
 
-def test_blocks_share_their_names(write: Write) -> None:
-    text = "```python\nfrom {} import Trainer\n```\n```python\nTrainer(gpus=1)\n```\n"
-    assert lines(write(text.format("lightning"))) == [(5, GPUS)]
-    assert write(text.format("transformers") + "Unlike Lightning") == []
-
-
 def notebook(cells: list[tuple[str, list[str]]], **options: int) -> str:
     made = [
         {"cell_type": kind, "metadata": {}, "outputs": [["\n"]], "source": source}
@@ -202,8 +185,6 @@ def test_notebooks(write: Write) -> None:
     assert found == [(1, 3, 9), (3, 4, 22), (4, 2, 1), (5, 2, 1)]
     as_strings = notebook([("code", OLD)])  # type: ignore[list-item]
     assert lines(write(as_strings, "notebook.ipynb")) == [(2, GPUS)]
-    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": [OLD]}]}]}
-    assert lines(write(json.dumps(old), "notebook.ipynb")) == [(2, GPUS)]
 
 
 @pytest.mark.parametrize(
@@ -264,8 +245,15 @@ Like this::
 ``Trainer(gpus=2)``, and >>> is a prompt.
 
 >>> Trainer(gpus=3)
+
+.. code-block:: python
+
+    class Model(LightningModule):
+        def on_epoch_end(self): pass
+
+    >>> Trainer(gpus=4)
 """
-    assert [f.line for f in write(text, "page.rst")] == [6, 11, 16, 23, 25]
+    assert [f.line for f in write(text, "page.rst")] == [6, 11, 16, 23, 25, 30, 32]
 
 
 # Code that is not valid.
@@ -348,7 +336,6 @@ def test_a_hook_in_code_that_is_not_valid(write: Write, code: str) -> None:
         "if ok:\n    print 'x'\nelse\n    trainer = Trainer(gpus=1)",
         'Here you see it: "\nTrainer(gpus=1)',
         "x = 1\n    y = 2\n  Trainer(gpus=1)",
-        "\n".join(["x y z ="] * 300 + ["Trainer(gpus=1)"]),
     ],
 )
 def test_a_call_in_code_that_is_not_valid(write: Write, code: str) -> None:
@@ -382,11 +369,6 @@ def test_code_that_does_not_parse_is_noted(
 )
 def test_signatures_and_output_are_no_code(write: Write, code: str) -> None:
     assert write(f"Lightning\n```python\n{code}\n```\n") == []
-
-
-def test_prose_and_shell_are_not_python(write: Write) -> None:
-    text = "Lightning\n```\n$ pip install x\n```\n```yaml\ngpus: 1\n```\n"
-    assert write(text) == []
 
 
 # The command.
@@ -477,6 +459,13 @@ def test_codes_are_selected(
     assert main(["--exit-zero", *arguments]) == 0
 
 
+def test_a_code_that_no_rule_has(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--select", "PLL1,E501", "a.py"])
+    assert ended.value.code == 2
+    assert "no rule has a code like E501" in capsys.readouterr().err
+
+
 def test_comments_silence_codes(write: Write) -> None:
     code = f"{OLD}trainer.tune(), pl.Trainer(gpus=2)"
     assert len(write(code, "a.py")) == 3
@@ -485,7 +474,8 @@ def test_comments_silence_codes(write: Write) -> None:
         "PLL301",
     ]
     assert len(write(f"{code}  # noqa: E501, PLL301", "a.py")) == 2
-    assert len(write(f"{code}  # noqa", "a.py")) == 1
+    for mark in ("noqa", "legacy: on purpose"):
+        assert len(write(f"{code}  # {mark}", "a.py")) == 1
 
 
 def test_a_skeleton_for_what_an_epoch_returned(write: Write) -> None:
@@ -518,6 +508,16 @@ def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     assert "a.py:2:22: PLL101" in done.stdout
 
 
+def test_an_old_python_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 8))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "compare/legacy/__main__.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "needs Python 3.11" in capsys.readouterr().err
+
+
 def test_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trap = tmp_path / "trap"
     code = f"import lightning\nopen({str(trap)!r}, 'w')\nraise SystemExit(7)\n"
@@ -533,12 +533,12 @@ def test_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ("name", "data", "said"),
     [
         ("huge.py", b"#" * 10_000_001, "more than 10 MB"),
-        ("long.py", b"# 3456789\n" * 100_001, "more than 1 MB of code"),
         ("binary.py", b"\x7fELF\0\0", "binary"),
         ("latin.py", b"x = '\xe9'", "not UTF-8"),
         ("cookie.py", b"# coding: no-such\n", "not UTF-8"),
         ("empty.ipynb", b"", "not a notebook"),
         ("list.ipynb", b"[1]", "not a notebook"),
+        ("old.ipynb", b'{"worksheets": []}', "not a notebook"),
         ("cells.ipynb", b'{"cells": [1]}', "not a notebook"),
         ("deep.ipynb", b"[" * 100_000, "not a notebook"),
         ("picture.png", b"x", "not one of .ipynb"),
@@ -576,20 +576,27 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_a_folder_without_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text(OLD)
+    assert main([str(tmp_path)]) == 0
+    assert "warning: no file of a known kind" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "code",
     ["x = " + "(" * 5000, "x = 1" + " + 1" * 50_000, "a" + ".b" * 50_000],
 )
-def test_deep_code_ends_in_one_line(write: Write, tmp_path: Path, code: str) -> None:
+def test_deep_code_costs_no_other_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
     (tmp_path / "deep.py").write_text("import lightning\n" + code)
-    assert main([str(tmp_path)]) in (0, 1, 2)
-
-
-def test_a_large_broken_file_takes_seconds(write: Write) -> None:
-    before = time.perf_counter()
-    found = write("import lightning\n" + "if (x = [ 1\n" * 1500 + OLD, "broken.py")
-    assert (1503, GPUS) in lines(found)
-    assert time.perf_counter() - before < 30
+    (tmp_path / "old.py").write_text(OLD)
+    assert main([str(tmp_path)]) in (1, 2)  # 2 where Python cannot parse it
+    out, error = capsys.readouterr()
+    assert GPUS in out
+    assert error.count("\n") <= 1
 
 
 def test_encodings_and_line_ends(write: Write) -> None:
@@ -637,6 +644,10 @@ FOUND = {
         "if a:\n    kw = dict(gpus=1)  # !\nelse:\n    kw = dict(ipus=1)  # !\n"
         "pl.Trainer(**kw)"
     ),
+    "of a command line's Trainer": (
+        "from pytorch_lightning.cli import LightningCLI\n"
+        "LightningCLI(A, trainer_defaults={'max_epochs': 1, 'gpus': 2})  # !"
+    ),
     "partial": "from functools import partial\npartial(pl.Trainer, gpus=1)  # !",
     "parameters by name": (
         "params = [a.parameters(), b.parameters()]  # !\ntorch.optim.Adam(params)"
@@ -674,6 +685,11 @@ FOUND = {
         "from pytorch_lightning.utilities import _OMEGACONF_AVAILABLE  # !\n"
         "import pytorch_lightning.utilities.warnings\n"
         "pl.utilities.no_such.f()  # !\nlog('pytorch_lightning.txt')"
+    ),
+    "a package of its own, a class of a later cell": (
+        "from lightning_lite import LightningLite  # !\n"
+        "new = Later.load_from_metrics('a.ckpt')  # !\n"
+        "class Later(pl.LightningModule): pass"
     ),
     "names that nothing imports": "x = EvalResult()  # !\nTrainResult(x)  # !",
 }
@@ -916,7 +932,7 @@ def test_a_fix_in_texts_and_notebooks(tmp_path: Path) -> None:
         (OLD, "old"),
         (OLD.replace("gpus", 'accelerator="gpu", devices'), "new"),
     ):
-        shown = code.replace("\n", "\n  ")
+        shown = code.rstrip().replace("\n", "\n  ")
         made = f"- A list:\n  ```python\n  {shown}\n  ```\n  end\n"
         cell = ["%cd x\n", *code.splitlines(True), "!ls \\\n", "  -l"]
         nb = notebook([("markdown", ["é"]), ("code", cell)], indent=1) + "\n"
@@ -950,6 +966,29 @@ def test_a_fix_leaves_sessions_and_words(tmp_path: Path) -> None:
     assert (tmp_path / "a.md").read_text() == new
 
 
+def test_a_comment_keeps_its_own_call_only(tmp_path: Path) -> None:
+    pytest.importorskip("libcst")
+    file = tmp_path / "a.py"
+    file.write_text(f"{OLD}{LEFT[4]}\n")
+    assert main(["--fix", str(file)]) == 1
+    assert file.read_text() == f"{OLD}{LEFT[4]}\n".replace(
+        "gpus=1", 'accelerator="gpu", devices=1'
+    )
+
+
+def test_a_full_disk_leaves_the_file(tmp_path: Path) -> None:
+    pytest.importorskip("libcst")
+    file = tmp_path / "a.py"
+    file.write_text(f"{OLD}{'# a long file' * 200}")
+    before = file.read_bytes()
+    words = [sys.executable, str(ROOT / "compare/legacy"), "--fix", str(file)]
+    limited = f"ulimit -f 1; exec {shlex.join(words)}"
+    done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {file}: File too large\n"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 @pytest.mark.parametrize("code", LEFT)
 def test_what_a_fix_leaves(tmp_path: Path, code: str) -> None:
     pytest.importorskip("libcst")
@@ -979,8 +1018,7 @@ def test_all_fixes_of_the_table(tmp_path: Path) -> None:
 def test_fix_says_what_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "compare.legacy.fix", None)
-    monkeypatch.delattr("compare.legacy.fix", raising=False)
+    monkeypatch.setitem(sys.modules, "libcst", None)
     with pytest.raises(SystemExit):
         main(["--fix", "a.py"])
     assert "pip install libcst" in capsys.readouterr().err

@@ -15,8 +15,6 @@ from pytorch_lightning import callbacks, cli, profilers, strategies
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from compare.legacy.finder import BY_NAME
-from compare.legacy.names import class_name
 from compare.legacy.rules import (
     CHANGED,
     EFFECTS,
@@ -29,6 +27,7 @@ from compare.legacy.rules import (
     Rule,
     missing_part,
 )
+from compare.legacy.slips import BY_NAME
 from tests.compare.legacy_examples import ALL_RULES, IMPORTS, api, examples, findings
 
 
@@ -478,8 +477,3 @@ def test_the_lists_are_those_of_lightning() -> None:
     for name in ("modules", "members"):  # other machines have more
         for key, names in now[name].items():
             assert set(names.split()) <= set(LISTS[name][key].split()), key
-
-
-def test_names_of_classes() -> None:
-    assert class_name("pl.trainer.trainer.Trainer().fit") == "Trainer.fit"
-    assert class_name("elsewhere.Trainer") == "elsewhere.Trainer"
