@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench site card results test test-slow test-browser lint clean
+	translations legacy bench site card results test test-slow test-browser lint clean
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -57,7 +57,10 @@ cost: $(READY) ## Count what each lesson adds to train, in both halves
 
 readme: $(READY) ## Renew the generated parts of the Markdown files
 	@$(RUN) compare.lessons.picture
-	@$(RUN) cogapp -r README.md compare/lessons/*.md compare/*/README.md
+	@$(RUN) cogapp -r README*.md compare/lessons/*.md compare/*/README.md
+
+translations: $(READY) ## List what the translations of README.md lack
+	@$(RUN) compare.lessons.translations $(ARGS)
 
 legacy: $(READY) ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)

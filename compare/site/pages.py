@@ -37,6 +37,9 @@ class Site:
         self.set_in: dict[str, list[str]] = tomllib.loads(
             (HERE / "exercises.toml").read_text("utf-8")
         )
+        self.languages: dict[str, dict[str, str]] = tomllib.loads(
+            (HERE / "languages.toml").read_text("utf-8")
+        )
         self.environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -53,6 +56,9 @@ class Site:
             repository=repository(),
             site_url=os.environ.get("SITE_URL", ""),
             is_folded=is_folded,
+            languages=self.languages,
+            lang="en",
+            say=self.languages["en"],
         )
 
     def markdown(self, text: str, folder: str = "compare/lessons") -> str:
@@ -73,7 +79,10 @@ class Site:
         """Write every page."""
         names = all_names()
         loop = section(2, rows("train"))
-        self.write("index.html", "start.html", rows=loop, names=names)
+        for lang, say in self.languages.items():
+            self.write(
+                say["page"], "start.html", lang=lang, say=say, rows=loop, names=names
+            )
         self.write("names.html", "names.html", names=names)
         for lesson in self.lessons:
             self.write_lesson(lesson)

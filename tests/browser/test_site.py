@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 AXE = Path(os.environ.get("AXE", ROOT / "output/axe/package/axe.min.js"))
 KINDS = [
     "index.html",
+    "index.ja.html",
     "train.html",
     "schedule.html",
     "evaluate.html",
@@ -56,6 +57,24 @@ def test_every_page_opens_quietly_and_fits_a_phone(page: Page, site: Path) -> No
         assert width <= 390, name
     assert seen == []
     assert [url for url in asked if not url.startswith("file://")] == []
+
+
+def test_the_start_page_in_four_languages(page: Page, site: Path) -> None:
+    names = {"ja": "日本語", "ko": "한국어", "zh": "中文", "en": "English"}
+    titles = set()
+    open_page(page, site, "index.html")
+    for lang, name in names.items():
+        page.get_by_role("link", name=name).click()
+        expect(page.locator("html")).to_have_attribute("lang", lang)
+        current = page.locator(".languages [aria-current]")
+        expect(current).to_have_text(name)
+        titles.add(page.title())
+        others = page.locator("link[rel=alternate]").evaluate_all(
+            "links => links.map(link => [link.hreflang, link.href])"
+        )
+        assert {lang for lang, _ in others} == names.keys()
+        assert [lang, page.url] in others
+    assert len(titles) == len(names)
 
 
 def test_anchors_stand_at_the_same_height(page: Page, site: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from compare.lessons.anchors import aligned, blocks
 from compare.lessons.costs import HALVES, lessons
+from compare.lessons.translations import NOTICES
 from compare.site.card import CARD
 from compare.site.card import digest as digest_of_card
 from compare.site.code import highlight, rows
@@ -235,6 +236,20 @@ def test_all_that_names_ask_for_is_found() -> None:
 def test_the_card_shows_the_page_as_it_is(site: Path) -> None:
     """When this fails: make card."""
     assert Image.open(CARD).info["digest"] == digest_of_card(site)
+
+
+def test_every_language_has_all_words_and_links() -> None:
+    languages = tomllib.loads((ROOT / "compare/site/languages.toml").read_text())
+    assert {say["readme"] for say in languages.values()} == {"README.md", *NOTICES}
+    english = languages["en"]
+
+    def parts(words: str) -> list[str]:
+        return sorted(re.findall(r'<\w+|href="[^"]*"|%s', words))
+
+    for say in languages.values():
+        assert say.keys() == english.keys()
+        for key, words in say.items():
+            assert parts(words) == parts(english[key]), words
 
 
 def named(*names: str) -> str:
