@@ -5,6 +5,8 @@ ARGS ?=
 DEVICES ?=
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
+ACCELERATOR ?= cuda
+WHEELS ?=
 AXE := axe-core@4.14.1
 RUN := .venv/bin/python -m
 # With DEVICES=2 torchrun starts two processes of the plain half; a Trainer does so itself.
@@ -19,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	legacy bench site results test test-slow test-browser lint clean FORCE
+	legacy bench gpu site results test test-slow test-browser lint clean FORCE
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -60,8 +62,14 @@ readme: .venv/.ready ## Renew the generated parts of the Markdown files
 legacy: .venv/.ready ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)
 
-bench: .venv/.ready ## Time one step of both halves
+bench: .venv/.ready ## Time one step in many ways: up to 10 minutes
 	@$(RUN) compare.bench $(ARGS)
+
+gpu: ## Test and time on a GPU with your PYTHON; what it lacks is in WHEELS=folder
+	@$(if $(WHEELS),"$(PYTHON)" -m pip install --quiet --no-index --no-deps --upgrade \
+		--target output/gpu/site-packages "$(WHEELS)"/*.whl)
+	@PYTHONPATH="$(CURDIR)/output/gpu/site-packages:$$PYTHONPATH" \
+		"$(PYTHON)" -m compare.bench.gpu --accelerator "$(ACCELERATOR)" $(ARGS)
 
 site: .venv/.ready ## Make the pages in output/site
 	@$(RUN) compare.site $(ARGS)

@@ -41,6 +41,8 @@ class Options:
     """Steps of a turn; the first 20 are not counted."""
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to train on."""
+    accelerator: Literal["cpu", "cuda"] = "cpu"
+    """Device to compute on; on a GPU, the clock counts instead of processor time."""
     results: Path = RESULTS
     """Folder for the numbers of each part, as JSON, and for the plot of the sizes."""
 
@@ -53,7 +55,7 @@ def measure(options: Options) -> None:
     """Measure each part, print its tables, and write its numbers."""
     config = TrainConfig(
         dataset=options.dataset,
-        accelerator="cpu",
+        accelerator=options.accelerator,
         max_epochs=1,
         limit_train_batches=options.steps,
         limit_val_batches=1,
@@ -64,7 +66,9 @@ def measure(options: Options) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
         packages = peers.PACKAGES if part == "peers" else ()
-        said = conditions(dataset, config.threads, options.rounds, packages)
+        said = conditions(
+            dataset, config.threads, options.rounds, packages, config.use_cuda
+        )
         numbers = PARTS[part].measure(config, options.rounds)
         results = {"conditions": said, **numbers}
         text = json.dumps(results, indent=1) + "\n"

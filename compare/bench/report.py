@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from compare.bench.turns import Samples
 
-UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
+UNITS = {"µs": 1e-6, "ms": 1e-3}
 
 
 def conditions(
