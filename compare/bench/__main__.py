@@ -9,7 +9,7 @@ to compare/results. The whole bench takes less than 10 minutes on two cores.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tyro
 
@@ -22,6 +22,8 @@ from shared.options.checks import check_range
 from shared.options.train import Config as TrainConfig
 from shared.runtime.command import set_up_torch, user_errors
 
+Part = Literal["ladder", "peers", "sizes", "switches", "loading", "startup"]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -31,9 +33,7 @@ class Options:
         UsageError: a number is too small.
     """
 
-    parts: tuple[
-        Literal["ladder", "peers", "sizes", "switches", "loading", "startup"], ...
-    ] = ("ladder", "peers", "sizes", "switches", "loading", "startup")
+    parts: tuple[Part, ...] = get_args(Part)
     """What to measure."""
     rounds: int = 5
     """Number of turns of each way."""

@@ -25,7 +25,7 @@ def fabric(model: Any, config: TrainConfig, loader: Any) -> None:
     """Train with a loop by hand, and Lightning Fabric."""
     from lightning_fabric import Fabric
 
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = Fabric(accelerator="cuda" if config.use_cuda else "cpu", devices=1)
     loader = fabric.setup_dataloaders(loader)
     model, optimizer = fabric.setup(model, model.configure_optimizers())
     for batch_idx, batch in enumerate(loader):
@@ -39,7 +39,7 @@ def accelerate(model: Any, config: TrainConfig, loader: Any) -> None:
     """Train with a loop by hand, and Accelerate."""
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=True)
+    accelerator = Accelerator(cpu=not config.use_cuda)
     model, optimizer, loader = accelerator.prepare(
         model, model.configure_optimizers(), loader
     )
@@ -54,9 +54,13 @@ def ignite(model: Any, config: TrainConfig, loader: Any) -> None:
     """Train with an Engine of PyTorch Ignite."""
     from ignite.engine import Engine
 
+    if config.use_cuda:
+        model.cuda()
     optimizer = model.configure_optimizers()
 
     def step(engine: Engine, batch: Batch) -> None:
+        if config.use_cuda:
+            batch = [tensor.cuda() for tensor in batch]
         loss = model.training_step(batch, engine.state.iteration - 1)
         optimizer.zero_grad()
         loss.backward()
@@ -76,7 +80,7 @@ def skorch(model: Any, config: TrainConfig, loader: Any) -> None:
             return loader
 
         def infer(self, x: Tensor, **_: Any) -> Tensor:
-            return self.module_.reconstruction_loss(x)
+            return self.module_.reconstruction_loss(x.to(self.device))
 
         def get_loss(self, y_pred: Tensor, *_: Any, **__: Any) -> Tensor:
             return y_pred
@@ -89,6 +93,7 @@ def skorch(model: Any, config: TrainConfig, loader: Any) -> None:
         max_epochs=1,
         train_split=None,
         callbacks="disable",
+        device="cuda" if config.use_cuda else "cpu",
     )
     net.fit(loader.dataset)
 
@@ -116,7 +121,7 @@ def hf_trainer(model: Any, config: TrainConfig, loader: Any) -> None:
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=not config.use_cuda,
         )
         optimizer = model.configure_optimizers()
         constant = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
@@ -155,7 +160,7 @@ def measure(config: TrainConfig, rounds: int) -> dict[str, Any]:
         **found,
         BAREBONES: partial(barebones, config, data),
     }
-    seconds, weights = time_trainings(trainings, rounds)
+    seconds, weights = time_trainings(trainings, rounds, config.use_cuda)
     return {
         "seconds": seconds,
         "same": same_as_first(weights),

@@ -79,6 +79,11 @@ def in_unit(seconds: list[float], unit: str) -> str:
     return show(scaled, ".0f" if unit == "µs" else ".2f")
 
 
+def yes_or_no(answer: bool) -> str:
+    """Return an answer as text."""
+    return "yes" if answer else "no"
+
+
 def table(heads: list[str], rows: list[list[Any]], form: str) -> str:
     """Return a table in a format of tabulate, with its cells as they are."""
     return tabulate(rows, heads, form, disable_numparse=True)
@@ -100,7 +105,7 @@ def compared(results: dict[str, Any], what: str, times: str, form: str) -> str:
             name,
             in_unit(one, "µs"),
             ratio(seconds, name, first),
-            "yes" if name in results["same"] else "no",
+            yes_or_no(name in results["same"]),
         ]
         for name, one in seconds.items()
     ]

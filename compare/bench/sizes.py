@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import lightning.train
 import plain_pytorch.train
 from compare.bench.halves import LIGHTNING, PLAIN, load, train
-from compare.bench.report import in_unit, ratio, ratios, table
+from compare.bench.report import in_unit, ratio, ratios, table, yes_or_no
 from compare.bench.turns import FEWEST_STEPS, same_as_first, time_trainings
 from shared.model import AutoEncoder
 from shared.options.train import Config as TrainConfig
@@ -40,7 +40,7 @@ def measure(config: TrainConfig, rounds: int) -> dict[str, Any]:
             PLAIN: partial(train, plain_pytorch.train, sized, data),
             LIGHTNING: partial(train, lightning.train, sized, data),
         }
-        seconds, weights = time_trainings(trainings, rounds)
+        seconds, weights = time_trainings(trainings, rounds, sized.use_cuda)
         same = LIGHTNING in same_as_first(weights)
         sizes.append({"parameters": parameters, "seconds": seconds, "same": same})
     return {"sizes": sizes}
@@ -53,7 +53,7 @@ def report(results: dict[str, Any], form: str) -> str:
             f"{size['parameters']:,}",
             *(in_unit(size["seconds"][half], "ms") for half in (PLAIN, LIGHTNING)),
             ratio(size["seconds"], LIGHTNING, PLAIN),
-            "yes" if size["same"] else "no",
+            yes_or_no(size["same"]),
         ]
         for size in results["sizes"]
     ]
@@ -88,6 +88,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         axes.errorbar(parameters, middles, (below, above), marker="o", capsize=3)
         axes.axhline(1, color="gray", linewidth=1)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel("parameters of the model")
         axes.set_ylabel("times the plain half")
         axes.set_title("One step of the Lightning half")

@@ -15,8 +15,8 @@ import plain_pytorch.compile
 import plain_pytorch.precision
 import plain_pytorch.train
 from compare.bench.halves import LIGHTNING, PLAIN, load, train
-from compare.bench.report import in_unit, ratio, table
-from compare.bench.turns import same, time_trainings
+from compare.bench.report import in_unit, ratio, table, yes_or_no
+from compare.bench.turns import same, same_as_first, time_trainings
 from lightning.train import Data
 from shared.data import Batch
 from shared.options.common import LOG_EVERY_N_STEPS
@@ -120,51 +120,44 @@ def trainings(config: TrainConfig) -> dict[str, Pair]:
 def measure(config: TrainConfig, rounds: int) -> dict[str, Any]:
     """Return the seconds of a step in both halves with each switch.
 
-    Also returned is whether both halves reach the same weights with it, and whether
-    these are the weights without it.
+    Also returned are the switches with which both halves reach the same weights, and
+    those with which these are the weights without a switch.
     """
+    pairs = trainings(config)
     named = {
         f"{half}, {switch}": training
-        for switch, pair in trainings(config).items()
+        for switch, pair in pairs.items()
         for half, training in pair.items()
     }
     seconds, weights = time_trainings(named, rounds, config.use_cuda)
-    switches: dict[str, Any] = {}
-    for name, reached in weights.items():
-        half, _, switch = name.partition(", ")
-        one = switches.setdefault(switch, {"seconds": {}})
-        one["seconds"][half] = seconds[name]
-        if half == PLAIN:
-            one["same as none"] = same(reached, weights[f"{PLAIN}, none"])
-        else:
-            one["same in both"] = same(reached, weights[f"{PLAIN}, {switch}"])
-    return {"switches": switches}
+    plain = {switch: weights[f"{PLAIN}, {switch}"] for switch in pairs}
+    return {
+        "seconds": seconds,
+        "same in both": [
+            switch
+            for switch in pairs
+            if same(plain[switch], weights[f"{LIGHTNING}, {switch}"])
+        ],
+        "same as none": same_as_first(plain),
+    }
 
 
 def report(results: dict[str, Any], form: str) -> str:
     """Return a table with a row for each switch."""
-    without = results["switches"]["none"]["seconds"]
+    seconds = results["seconds"]
     rows = []
-    for switch, found in results["switches"].items():
+    for switch in dict.fromkeys(name.partition(", ")[2] for name in seconds):
         row = [switch]
-        for half, seconds in found["seconds"].items():
-            with_and_without = {"with": seconds, "without": without[half]}
-            row += [
-                in_unit(seconds, "µs"),
-                ratio(with_and_without, "with", "without"),
-            ]
-        row += [
-            "yes" if found[name] else "no" for name in ("same in both", "same as none")
-        ]
+        for half in (PLAIN, LIGHTNING):
+            name = f"{half}, {switch}"
+            row += [in_unit(seconds[name], "µs"), ratio(seconds, name, f"{half}, none")]
+        row.append(yes_or_no(switch in results["same in both"]))
+        row.append(yes_or_no(switch in results["same as none"]))
         rows.append(row)
     heads = [
         "switch",
-        *(
-            head
-            for half in (PLAIN, LIGHTNING)
-            for head in (f"{half}, µs", "times none")
-        ),
-        "both halves equal",
-        "equal to none",
+        *(f"{PLAIN}, µs", "times none"),
+        *(f"{LIGHTNING}, µs", "times none"),
+        *("both halves bit-equal", "bit-equal to none"),
     ]
     return table(heads, rows, form)

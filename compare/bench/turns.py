@@ -86,7 +86,8 @@ def time_trainings(
     def timed(name: str) -> float:
         with clock(cuda) as times, quiet():
             model = trainings[name]()
-        weights[name] = [parameter.detach() for parameter in model.parameters()]
+        # A Trainer moves its model from the GPU back to the CPU.
+        weights[name] = [weight.detach().cpu() for weight in model.parameters()]
         return seconds_a_step(times)
 
     ways = {name: lambda name=name: timed(name) for name in trainings}
