@@ -35,9 +35,9 @@ class Options:
 
     parts: tuple[Part, ...] = get_args(Part)
     """What to measure."""
-    rounds: int = 5
+    rounds: int = 7
     """Number of turns of each way."""
-    steps: int = 220
+    steps: int = 140
     """Steps of a turn; the first 20 are not counted."""
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to train on."""
