@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from compare.bench import gpu, ladder, parts, peers, sizes
+from compare.bench import gpu, ladder, parts, peers, sizes, startup, switches
 from compare.bench.halves import build, load
 from compare.bench.report import compared, ratios, show
 from compare.bench.turns import clock, same_as_first, seconds_a_step, take_turns
@@ -98,9 +97,9 @@ def test_a_peer_that_is_not_installed_is_named(
 
 
 def test_the_command_writes_what_it_prints(tmp_path: Path) -> None:
-    options = ("--parts", "loading", "--rounds", "2", "--dataset", "mnist-5k")
+    options = ("--parts", "loading", "--rounds", "2", "--steps", "40")
     status, stdout, _ = run_forked(
-        "compare.bench", *options, "--results", str(tmp_path)
+        "compare.bench", *options, "--dataset=mnist-5k", f"--results={tmp_path}"
     )
     assert status == 0
     results = json.loads((tmp_path / "loading.json").read_text())
@@ -108,20 +107,34 @@ def test_the_command_writes_what_it_prints(tmp_path: Path) -> None:
     assert results["same"] == ["whole batches", "image by image"]
 
 
+def test_the_halves_are_equal_at_every_size(
+    shortest: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sizes, "HIDDEN_DIMS", (2, 8))
+    results = sizes.measure(shortest, rounds=2)
+    assert [size["same"] for size in results["sizes"]] == [True, True]
+    assert results["sizes"][0]["parameters"] < results["sizes"][1]["parameters"]
+    sizes.draw(results, tmp_path / "sizes.svg")
+    assert sizes.description(results) in (tmp_path / "sizes.svg").read_text()
+
+
 @pytest.mark.slow
-def test_every_part_is_measured(tmp_path: Path) -> None:
-    few = ("--rounds", "2", "--steps", "40", "--dataset", "mnist-5k")
-    command = [sys.executable, "-m", "compare.bench", *few, "--results", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    results = {
-        part: json.loads((tmp_path / f"{part}.json").read_text())
-        for part in parts.PARTS
-    }
-    assert all(size["same"] for size in results["sizes"]["sizes"])
-    switches = results["switches"]
-    assert len(switches["same in both"]) == len(switches["seconds"]) / 2
-    assert switches["same as none"] == ["none", "fewer logs", "batches in memory"]
-    assert (tmp_path / "sizes.svg").exists()
+def test_the_halves_are_equal_with_every_switch(shortest: TrainConfig) -> None:
+    results = switches.measure(shortest, rounds=2)
+    assert len(results["same in both"]) == len(results["seconds"]) / 2
+    assert results["same as none"] == ["none", "fewer logs", "batches in memory"]
+    text = switches.report(results, "plain")
+    assert text.count("yes") == len(results["same in both"]) + 3
+
+
+@pytest.mark.slow
+def test_a_process_is_measured_up_to_its_first_step(shortest: TrainConfig) -> None:
+    results = startup.measure(shortest, rounds=2)
+    for starts in results["starts"].values():
+        for start in starts:
+            assert 0 < start["import"] < start["first step"]
+            assert start["memory"] > 10**8
+    assert "Lightning half" in startup.report(results, "plain")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +169,14 @@ def test_the_results_of_a_gpu_are_not_overwritten_by_those_of_a_cpu() -> None:
     status, _, stderr = run_forked("compare.bench.gpu", "--accelerator", "cpu")
     assert status == 2
     assert "--json must name another file" in stderr
+
+
+def test_a_command_that_takes_too_long_is_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert gpu.run("timeit", ["-n1", "-r1", "pass"], seconds=60)
+    assert not gpu.run("timeit", ["-n1", "import time; time.sleep(60)"], seconds=1)
+    assert capsys.readouterr().err == "error: timeit took more than 1 s\n"
 
 
 @pytest.mark.slow
