@@ -5,6 +5,7 @@ python -m compare.bench.first_step lightning.train mnist-5k output/first
 
 import json
 import re
+import resource
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -35,10 +36,17 @@ def main(module: str, dataset: Any, run_dir: str) -> dict[str, float]:
     )
     set_up_torch(config)
     half.main(config, Path(run_dir))
+    took["memory"] = peak_memory()
+    return took
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had at once, in bytes."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Not getrusage: on Linux, its peak of a child starts at what the parent has.
     status = Path("/proc/self/status").read_text()
-    took["memory"] = 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
-    return took
+    return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
 if __name__ == "__main__":

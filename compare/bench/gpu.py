@@ -81,6 +81,18 @@ def run_bench(folder: Path, accelerator: str) -> dict[str, Any]:
     }
 
 
+def committed() -> str:
+    """Return the committed results, for compare/lessons/speed.md."""
+    if not RESULTS.exists():
+        return "No GPU has been at hand yet."
+    from compare.bench.parts import show  # not at the top: it needs all of NEEDED
+
+    results = json.loads(RESULTS.read_text("utf-8"))
+    passed, failed = (len(results["tests"][name]) for name in ("passed", "failed"))
+    tables = [show(part, results[part]) for part in PARTS if part in results]
+    return "\n\n".join([f"Of the tests, {passed} passed and {failed} failed.", *tables])
+
+
 def main() -> int:
     """Run all, write the results, and return the exit status."""
     parser = argparse.ArgumentParser("make gpu", description=__doc__)
@@ -95,6 +107,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    import torch  # not at the top: it could be missing
+
+    if options.accelerator == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU; ACCELERATOR=cpu tries this without one")
     if options.accelerator == "cpu" and options.json == RESULTS:
         parser.error("with --accelerator cpu, --json must name another file")
     with TemporaryDirectory() as name:

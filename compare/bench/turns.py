@@ -5,7 +5,8 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from itertools import count
+from itertools import count, pairwise
+from statistics import median
 from time import perf_counter, process_time
 from typing import Any, TypeVar
 
@@ -52,8 +53,8 @@ def clock(cuda: bool = False) -> Iterator[list[float]]:
 
 
 def seconds_a_step(times: list[float]) -> float:
-    """Return the mean time of a step after the first span."""
-    return (times[-1] - times[0]) / (SPAN * (len(times) - 1))
+    """Return the time of a step in the median of all spans but the first."""
+    return median(end - start for start, end in pairwise(times)) / SPAN
 
 
 def take_turns(

@@ -36,7 +36,7 @@ def test_the_clock_is_read_after_every_20th_step() -> None:
     optimizer.step()
     assert len(times) == 3
     assert times == sorted(times)
-    assert seconds_a_step([7.0, 9.0, 12.0]) == 5 / 40
+    assert seconds_a_step([7.0, 9.0, 12.0, 32.0]) == 3 / 20
 
 
 def test_the_ways_take_turns() -> None:
@@ -163,6 +163,29 @@ def test_a_python_that_lacks_packages_is_told_so(
     monkeypatch.setattr(sys, "argv", ["gpu"])
     assert gpu.main() == 1
     assert "lacks no_such_module: put the wheels" in capsys.readouterr().err
+
+
+def test_a_missing_gpu_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert "torch finds no GPU; ACCELERATOR=cpu tries" in capsys.readouterr().err
+
+
+def test_the_page_shows_the_results_of_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "gpu.json")
+    assert gpu.committed() == "No GPU has been at hand yet."
+    tests = {"passed": ["test_a", "test_b"], "failed": []}
+    results = {"tests": tests, "ladder": parts.read("ladder")}
+    (tmp_path / "gpu.json").write_text(json.dumps(results))
+    assert gpu.committed() == (
+        f"Of the tests, 2 passed and 0 failed.\n\n{parts.committed('ladder')}"
+    )
 
 
 def test_the_results_of_a_gpu_are_not_overwritten_by_those_of_a_cpu() -> None:
