@@ -1,5 +1,6 @@
 """Time trainings in turns, A B A B, by processor time."""
 
+import gc
 import io
 import logging
 import warnings
@@ -85,6 +86,7 @@ def time_trainings(
     weights: dict[str, list[Tensor]] = {}
 
     def timed(name: str) -> float:
+        gc.collect()  # what another turn has left is not collected in this one
         with clock(cuda) as times, quiet():
             model = trainings[name]()
         # A Trainer moves its model from the GPU back to the CPU.
