@@ -5,6 +5,8 @@ ARGS ?=
 DEVICES ?=
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
+ACCELERATOR ?= cuda
+WHEELS ?=
 AXE := axe-core@4.14.1
 READY = .venv/$(REQUIREMENTS)
 RUN := .venv/bin/python -m
@@ -20,7 +22,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plain lightning diff added compare tensorboard spread cost readme \
-	translations legacy bench site card results test test-slow test-browser lint clean
+	translations legacy bench gpu site card results test test-slow test-browser lint \
+	clean
 
 help: ## Print this list
 	@echo 'make TARGET [LESSON=train] [DEVICES=2] [ARGS="--max-epochs 1"]'
@@ -65,8 +68,14 @@ translations: $(READY) ## List what the translations of README.md lack
 legacy: $(READY) ## Find old Lightning in ARGS="FILE FOLDER ..."
 	@$(RUN) compare.legacy $(ARGS)
 
-bench: $(READY) ## Time one step of both halves
+bench: $(READY) ## Time one step in many ways: up to 10 minutes
 	@$(RUN) compare.bench $(ARGS)
+
+gpu: ## Test and time on a GPU with your PYTHON; what it lacks is in WHEELS=folder
+	@$(if $(WHEELS),"$(PYTHON)" -m pip install --quiet --no-index --no-deps --upgrade \
+		--target output/gpu/site-packages "$(WHEELS)"/*.whl)
+	@PYTHONPATH="$(CURDIR)/output/gpu/site-packages:$$PYTHONPATH" \
+		"$(PYTHON)" -m compare.bench.gpu --accelerator "$(ACCELERATOR)" $(ARGS)
 
 site: $(READY) ## Make the pages in output/site
 	@$(RUN) compare.site $(ARGS)

@@ -1,86 +1,75 @@
 """One step, from the arithmetic alone up to the Lightning half."""
 
 from collections.abc import Callable, Iterable
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 import lightning.train
 import plain_pytorch.train
-from compare.bench.turns import Clock, quiet_run_dir
+from compare.bench.halves import LIGHTNING, PLAIN, build, load, train
+from compare.bench.report import compared, ratio
+from compare.bench.turns import same_as_first, time_trainings
 from shared.data import Batch
 from shared.options.train import Config as TrainConfig
 
-
-class PlainModel(Clock, plain_pytorch.train.Model):
-    """The plain half's model with a clock."""
-
-
-class LightningModel(Clock, lightning.train.Model):
-    """The Lightning half's model with a clock."""
+ARITHMETIC = "arithmetic, batches from the loader"
+BAREBONES = "Trainer(barebones=True)"
 
 
-def build(model_class: type[Any], config: TrainConfig) -> Any:
-    """Return a model, always with the same weights."""
-    torch.manual_seed(config.seed)
-    return model_class(config.hidden_dim, config.latent_dim, config.learning_rate)
-
-
-def arithmetic(config: TrainConfig, epochs: list[Iterable[Batch]]) -> PlainModel:
+def arithmetic(config: TrainConfig, batches: Iterable[Batch]) -> Any:
     """Take a step with every batch: forward, backward, update, and nothing else."""
-    model = build(PlainModel, config)
+    model = build(plain_pytorch.train.Model, config)
+    if config.use_cuda:
+        model.cuda()
     optimizer = model.configure_optimizers()
-    for batches in epochs:
-        for batch_idx, batch in enumerate(batches):
-            loss = model.training_step(batch, batch_idx)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    for batch_idx, batch in enumerate(batches):
+        if config.use_cuda:
+            batch = [tensor.cuda() for tensor in batch]
+        loss = model.training_step(batch, batch_idx)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     return model
 
 
-def plain_half(config: TrainConfig, data: Any) -> PlainModel:
-    """Train with the loop of plain_pytorch/train.py."""
-    model = build(PlainModel, config)
-    with quiet_run_dir() as run_dir:
-        plain_pytorch.train.fit(model, data, config, run_dir)
-    return model
-
-
-def barebones(config: TrainConfig, data: Any) -> LightningModel:
+def barebones(config: TrainConfig, data: Any) -> Any:
     """Train with a Trainer that has nothing but its loops; it ignores self.log."""
-    model = build(LightningModel, config)
-    with quiet_run_dir():
-        trainer = pl.Trainer(
-            accelerator="cpu", devices=1, max_epochs=config.max_epochs, barebones=True
-        )
-        trainer.fit(model, data.train_dataloader())
+    model = build(lightning.train.Model, config)
+    trainer = pl.Trainer(
+        accelerator="cuda" if config.use_cuda else "cpu",
+        devices=1,
+        max_epochs=1,
+        barebones=True,
+    )
+    trainer.fit(model, data.train_dataloader())
     return model
 
 
-def lightning_half(config: TrainConfig, data: Any) -> LightningModel:
-    """Train with the Trainer of lightning/train.py."""
-    model = build(LightningModel, config)
-    with quiet_run_dir() as run_dir:
-        lightning.train.fit(model, data, config, run_dir)
-    return model
-
-
-def ways(config: TrainConfig, data: Any) -> dict[str, Callable[[], float]]:
-    """Return the rungs of the ladder; each trains and returns the seconds of a step."""
-    loader = data.train_dataloader()
-    in_memory = list(islice(loader, len(loader)))
-    epochs = config.max_epochs
-    return {
-        "arithmetic, batches in memory": lambda: arithmetic(
-            config, [in_memory] * epochs
-        ).seconds(),
-        "arithmetic, batches from the loader": lambda: arithmetic(
-            config, [loader] * epochs
-        ).seconds(),
-        "plain half": lambda: plain_half(config, data).seconds(),
-        "Trainer(barebones=True)": lambda: barebones(config, data).seconds(),
-        "Lightning half": lambda: lightning_half(config, data).seconds(),
+def measure(config: TrainConfig, rounds: int) -> dict[str, Any]:
+    """Return the seconds of a step on each rung, and whether its weights are equal."""
+    data = load(config)
+    in_memory = list(data.train_dataloader())
+    trainings: dict[str, Callable[[], Any]] = {
+        "arithmetic, batches in memory": partial(arithmetic, config, in_memory),
+        ARITHMETIC: lambda: arithmetic(config, data.train_dataloader()),
+        PLAIN: partial(train, plain_pytorch.train, config, data),
+        BAREBONES: partial(barebones, config, data),
+        LIGHTNING: partial(train, lightning.train, config, data),
     }
+    seconds, weights = time_trainings(trainings, rounds, config.use_cuda)
+    return {"seconds": seconds, "same": same_as_first(weights)}
+
+
+def report(results: dict[str, Any], form: str) -> str:
+    """Return a table, and the two ratios that have an aim."""
+    seconds = results["seconds"]
+    first = next(iter(seconds))
+    return (
+        f"{compared(results, 'one step', 'times the arithmetic', form)}\n\n"
+        f"The plain half takes {ratio(seconds, PLAIN, first)} times the arithmetic;"
+        " the aim is 1.15.\n"
+        f"The Lightning half takes {ratio(seconds, LIGHTNING, BAREBONES)} times the"
+        " bare Trainer; the aim is 1.25."
+    )

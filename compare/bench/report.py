@@ -1,64 +1,112 @@
-"""Measurements as text: their conditions, and a table."""
+"""Measurements as text: their conditions, and tables of medians with quartiles."""
 
-import json
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import quantiles
+from typing import Any
 
+import torch
 from tabulate import tabulate
 
-from compare.bench.turns import as_table, ratios, show
+from compare.bench.turns import Samples
 
-RESULTS = Path(__file__).parents[1] / "results" / "ladder.json"
-"""The committed results, which compare/lessons/speed.md shows."""
+UNITS = {"µs": 1e-6, "ms": 1e-3}
 
 
-def conditions(dataset: str, threads: int, rounds: int) -> str:
+def conditions(
+    dataset: str,
+    threads: int,
+    rounds: int,
+    packages: Iterable[str] = (),
+    cuda: bool = False,
+) -> str:
     """Return the date, the machine, the versions and the data of a measurement."""
     info = Path("/proc/cpuinfo")
-    cpu = platform.processor()
+    device = platform.processor()
     if info.exists():
         names = [line for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0].partition(": ")[2] if names else cpu
+        device = names[0].partition(": ")[2] if names else device
+    if cuda:
+        device = f"{torch.cuda.get_device_name()}, {device}"
     versions = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "pytorch-lightning")
+        f"{name} {version(name)}"
+        for name in ("torch", "pytorch-lightning", *packages)
+        if is_installed(name)
     )
     return (
-        f"{datetime.now(UTC).date()}; {cpu}, {os.cpu_count()} cores, load"
+        f"{datetime.now(UTC).date()}; {device}, {os.cpu_count()} cores, load"
         f" {os.getloadavg()[0]:.1f} beforehand, {threads} thread; Python"
         f" {platform.python_version()}, {versions}; {dataset}, n = {rounds}"
     )
 
 
-def table(seconds: dict[str, list[float]], tablefmt: str = "github") -> str:
-    """Return the ladder as a table: microseconds, and multiples of the arithmetic."""
-    base = next(iter(seconds))
-    return tabulate(
-        as_table(seconds, base, 1e-6),
-        ["one step", "µs", "times the arithmetic"],
-        tablefmt,
-        disable_numparse=True,
-    )
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
-def committed() -> str:
-    """Return the committed results: conditions, table, and the two ratios aimed at."""
-    results = json.loads(RESULTS.read_text())
+def show(values: list[float], form: str) -> str:
+    """Return the median and, in brackets, the quartiles of some numbers."""
+    lower, middle, upper = quantiles(values, n=4, method="inclusive")
+    return f"{middle:{form}} ({lower:{form}} to {upper:{form}})"
+
+
+def ratios(samples: Samples, way: str, base: str) -> list[float]:
+    """Return how many times `base` a way takes, for each round.
+
+    The two of a round were measured one after the other, under much the same load.
+    """
+    pairs = zip(samples[way], samples[base], strict=True)
+    return [one / other for one, other in pairs]
+
+
+def ratio(samples: Samples, way: str, base: str) -> str:
+    """Return how many times `base` a way takes, as text."""
+    return show(ratios(samples, way, base), ".2f")
+
+
+def in_unit(seconds: list[float], unit: str) -> str:
+    """Return seconds in another unit, as text."""
+    scaled = [value / UNITS[unit] for value in seconds]
+    return show(scaled, ".0f" if unit == "µs" else ".2f")
+
+
+def yes_or_no(answer: bool) -> str:
+    """Return an answer as text."""
+    return "yes" if answer else "no"
+
+
+def table(heads: list[str], rows: list[list[Any]], form: str) -> str:
+    """Return a table in a format of tabulate, with its cells as they are."""
+    return tabulate(rows, heads, form, disable_numparse=True)
+
+
+def compared(results: dict[str, Any], what: str, times: str, form: str) -> str:
+    """Return a table with a row for each way, compared with the first way.
+
+    Args:
+        results: `seconds`, and `same`: the names of those that compute the same.
+        what: the head of the names.
+        times: the head of the ratios.
+        form: a format of tabulate.
+    """
     seconds = results["seconds"]
-    arithmetic, _, plain, barebones, lightning = seconds
-    over_arithmetic = show(ratios(seconds, plain, arithmetic), ".2f")
-    over_barebones = show(ratios(seconds, lightning, barebones), ".2f")
-    return "\n".join(
+    first = next(iter(seconds))
+    rows = [
         [
-            f"{results['conditions']}.",
-            "",
-            table(seconds),
-            "",
-            f"The plain half takes {over_arithmetic} times the arithmetic; the aim is"
-            " 1.15.",
-            f"The Lightning half takes {over_barebones} times the bare Trainer; the aim"
-            " is 1.25.",
+            name,
+            in_unit(one, "µs"),
+            ratio(seconds, name, first),
+            yes_or_no(name in results["same"]),
         ]
-    )
+        for name, one in seconds.items()
+    ]
+    return table([what, "µs", times, "bit-equal"], rows, form)

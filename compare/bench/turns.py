@@ -1,106 +1,125 @@
-"""Measure ways to train in turns, A B A B, and report medians with quartiles."""
+"""Time trainings in turns, A B A B, by processor time."""
 
+import gc
 import io
 import logging
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
-from statistics import quantiles
-from time import process_time
-from typing import Any
+from itertools import count, pairwise
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from shared.data import Batch
+SPAN = 20
+"""Steps from one look at the clock to the next; the first span is not counted."""
+FEWEST_STEPS = 2 * SPAN
 
-WARM_UP = 20
-"""Steps at the start of each epoch that are not counted."""
+Measured = TypeVar("Measured")
 
 Samples = dict[str, list[float]]
-"""The measurements of each way, one per round."""
+"""The seconds that each way took, one number per round."""
 
 
-class Clock:
-    """Notes the processor time at which every training step begins.
+def now(cuda: bool = False) -> float:
+    """Return processor time or, on a GPU, the clock when the GPU is done, in seconds.
 
-    A base class to put before a model. Processor time, unlike the clock on the wall,
-    does not count what other programs take.
+    Unlike the clock, processor time does not count what other programs take.
     """
-
-    starts: list[list[float]]
-    """A list per epoch."""
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Note the time, then do what the model does."""
-        if batch_idx == 0:
-            self.starts = [*getattr(self, "starts", []), []]
-        self.starts[-1].append(process_time())
-        return super().training_step(batch, batch_idx)  # type: ignore[misc]
-
-    def seconds(self, warm_up: int = WARM_UP) -> float:
-        """Return the mean processor time of a step, in seconds."""
-        spans = [epoch[-1] - epoch[warm_up] for epoch in self.starts]
-        steps = [len(epoch) - 1 - warm_up for epoch in self.starts]
-        return sum(spans) / sum(steps)
+    if cuda:
+        torch.cuda.synchronize()
+        return perf_counter()
+    return process_time()
 
 
-def take_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> Samples:
-    """Measure each way once per round, one after the other."""
-    samples: Samples = {name: [] for name in ways}
+@contextmanager
+def clock(cuda: bool = False) -> Iterator[list[float]]:
+    """Yield a list that gets the time after every 20th step of any optimizer."""
+    steps = count(1)
+    times: list[float] = []
+
+    def after_step(*_: Any) -> None:
+        if next(steps) % SPAN == 0:
+            times.append(now(cuda))
+
+    hook = register_optimizer_step_post_hook(after_step)
+    try:
+        yield times
+    finally:
+        hook.remove()
+
+
+def seconds_a_step(times: list[float]) -> float:
+    """Return the time of a step in the median of all spans but the first."""
+    return median(end - start for start, end in pairwise(times)) / SPAN
+
+
+def take_turns(
+    ways: Mapping[str, Callable[[], Measured]], rounds: int
+) -> dict[str, list[Measured]]:
+    """Return what each way measured when called once per round, one after the other."""
+    samples: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             samples[name].append(way())
     return samples
 
 
-def ratios(samples: Samples, way: str, base: str) -> list[float]:
-    """Return how many times `base` a way takes, for each round.
+def time_trainings(
+    trainings: Mapping[str, Callable[[], nn.Module]], rounds: int, cuda: bool = False
+) -> tuple[Samples, dict[str, list[Tensor]]]:
+    """Run trainings in turns.
 
-    The two of a round were measured one after the other, under much the same load.
+    Args:
+        trainings: each trains a new model for at least 40 steps of one epoch, and
+            returns it.
+        rounds: number of turns of each.
+        cuda: whether they use a GPU.
+
+    Returns:
+        The seconds of a step, and the weights with which each training ended.
     """
-    pairs = zip(samples[way], samples[base], strict=True)
-    return [one / other for one, other in pairs]
+    weights: dict[str, list[Tensor]] = {}
+
+    def timed(name: str) -> float:
+        gc.collect()  # what another turn has left is not collected in this one
+        with clock(cuda) as times, quiet():
+            model = trainings[name]()
+        # A Trainer moves its model from the GPU back to the CPU.
+        weights[name] = [weight.detach().cpu() for weight in model.parameters()]
+        return seconds_a_step(times)
+
+    ways = {name: lambda name=name: timed(name) for name in trainings}
+    return take_turns(ways, rounds), weights
 
 
-def show(values: list[float], form: str) -> str:
-    """Return the median and, in brackets, the quartiles of some numbers."""
-    lower, middle, upper = quantiles(values, n=4, method="inclusive")
-    return f"{middle:{form}} ({lower:{form}} to {upper:{form}})"
+def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Return whether two sequences of tensors are equal to the last bit."""
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def same_as_first(computed: Mapping[str, Sequence[Tensor]]) -> list[str]:
+    """Return the names of those that computed the same tensors as the first."""
+    first = next(iter(computed.values()))
+    return [name for name, tensors in computed.items() if same(tensors, first)]
 
 
 @contextmanager
-def quiet_run_dir() -> Iterator[Path]:
-    """Yield a temporary folder for a run, and hide all that the run prints."""
+def quiet() -> Iterator[None]:
+    """Hide all that a training prints."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.ERROR)
     with (
-        tempfile.TemporaryDirectory() as folder,
         redirect_stdout(io.StringIO()),
         redirect_stderr(io.StringIO()),
         warnings.catch_warnings(action="ignore"),
     ):
         try:
-            yield Path(folder)
+            yield
         finally:
             log.setLevel(level)
-
-
-def as_table(samples: Samples, base: str, unit: float) -> list[list[Any]]:
-    """Return a row for each way: its name, its time, how many times `base` it takes.
-
-    Args:
-        samples: seconds.
-        base: one of the ways.
-        unit: seconds in a unit of the table, such as 1e-6.
-    """
-    return [
-        [
-            name,
-            show([value / unit for value in values], ".0f"),
-            show(ratios(samples, name, base), ".2f"),
-        ]
-        for name, values in samples.items()
-    ]

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from compare.site.pages import HERE, Site
-from compare.site.stale import LESSONS
+from compare.site.stale import LESSONS, RESULTS
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def build(folder: Path) -> None:
     """Write the site into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(HERE / "static", folder, dirs_exist_ok=True)
-    for picture in LESSONS.glob("*.png"):
+    for picture in [*LESSONS.glob("*.png"), RESULTS / "sizes.svg"]:
         (folder / "pictures").mkdir(exist_ok=True)
         shutil.copy(picture, folder / "pictures")
     Site(folder).write_all()

@@ -68,6 +68,9 @@ def links(token: Token, folder: str, lessons: list[str]) -> list[Token]:
     if token.type == "link_open":
         token.attrSet("href", address(str(token.attrGet("href")), folder, lessons))
         return [token]
+    if token.type == "image":
+        file = posixpath.basename(str(token.attrGet("src")))
+        token.attrSet("src", f"pictures/{file}")
     if token.type != "text":
         return [token]
     found, end = [], 0
