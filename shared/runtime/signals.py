@@ -1,5 +1,7 @@
 """Ctrl-C and SIGTERM end a run with the exit status that shells know: 130 and 143."""
 
+import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -25,7 +27,17 @@ def exit_on_signal(signal_number: int, _frame: FrameType | None = None) -> None:
     sys.unraisablehook = exit_again
     # The workers of a DataLoader end, too; torch would call that an error.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    atexit.register(kill_workers)
     sys.exit(128 + signal_number)
+
+
+def kill_workers() -> None:
+    """Kill the workers of a DataLoader that a signal interrupted while it started them.
+
+    They ignore SIGTERM, so Python would wait for them forever.
+    """
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def exit_again(lost: Any) -> None:
