@@ -117,6 +117,6 @@ $(READY): $(REQUIREMENTS)
 	@echo "Installing the packages into .venv: some GB, one or two minutes ..."
 	@rm -rf .venv && "$(PYTHON)" -m venv .venv
 	@command -v uv > /dev/null || .venv/bin/python -m pip install --quiet uv || true
-	@PATH="$$PATH:$$PWD/.venv/bin" uv pip install --quiet --python .venv -r $< \
+	@PATH="$$PATH:$$PWD/.venv/bin" uv pip install --quiet --compile-bytecode --python .venv -r $< \
 		|| .venv/bin/python -m pip install --quiet -r $<
 	@cp $< $@
