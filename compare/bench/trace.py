@@ -15,12 +15,11 @@ from pathlib import Path
 from time import process_time
 
 import torch
-from tabulate import tabulate
 from torch import nn
 from torch.nn import functional as F
 
-from compare.bench.report import conditions
-from compare.bench.turns import as_table, take_turns
+from compare.bench.report import conditions, in_unit, ratio, table
+from compare.bench.turns import take_turns
 from compare.trace.command import trace_to
 
 ROUNDS = 15
@@ -78,9 +77,12 @@ def main() -> int:
         ("20 million weights", (784, 3000, 4500, 900, 784), 2),
     ):
         steps = Steps(network(*sizes), count)
-        ways = {name: steps.plain, f"{name}, traced": steps.traced}
-        rows += as_table(take_turns(ways, ROUNDS), name, 1e-6)
-    print(tabulate(rows, ["one step", "µs", "times"], disable_numparse=True))
+        ways = {"without": steps.plain, "with": steps.traced}
+        samples = take_turns(ways, ROUNDS)
+        times = [in_unit(samples[way], "µs") for way in ways]
+        rows.append([name, *times, ratio(samples, "with", "without")])
+    heads = ["one step", "without a trace, µs", "with a trace, µs", "times"]
+    print(table(heads, rows, "simple"))
     return 0
 
 
