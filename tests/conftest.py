@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from shared.datasets.download import find_problems
 from shared.options.train import Config as TrainConfig
 
 FULL_DATA = Path(os.environ.get("DATA_DIR", "data"))
+
+settings.register_profile("alone", database=None)  # runs at once share no folder
+settings.load_profile("alone")
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ def test_two_machines_of_a_trainer(config: ClusterConfig, port: str) -> None:
 
 
 # As slurm's srun at the end of a job: SIGTERM to all tasks, and SIGKILL later.
-SRUN = f"""#!{sys.executable}
+SRUN = """#!/usr/bin/env python3
 import os, signal, subprocess, sys, time
 
 def end(*_):

@@ -240,8 +240,11 @@ def is_one_process(command: Command) -> bool:
 
 @pytest.mark.slow
 @PAGE
-def test_the_commands_of_a_page_work(page: Path, clone: Path) -> None:
+def test_the_commands_of_a_page_work(
+    page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only `make` itself is left out: other tests run its targets."""
+    monkeypatch.chdir(clone)  # options look for the checkpoints of earlier runs
     train = Command("plain_pytorch", "train", [], "")
     assert run_lesson(train, clone)[0] == 0  # what evaluate, for one, begins with
     for text in commands(page):
