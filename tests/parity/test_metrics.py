@@ -36,8 +36,11 @@ def with_a_short_batch(small: TrainConfig) -> TrainConfig:
 
 
 def test_both_measure_the_same_and_show_it(
-    small: TrainConfig, capfd: pytest.CaptureFixture[str]
+    small: TrainConfig,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # room for the whole bar
     config = replace(small, limit_train_batches=24)
     plain = run_half("plain_pytorch", "metrics", config, config.output_dir / "plain")
     printed, bars = capfd.readouterr()
