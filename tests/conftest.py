@@ -50,7 +50,7 @@ def clean_process() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def hide_what_was_imported() -> None:
+def hide_what_was_imported() -> Iterator[None]:
     """Hide half a million objects from the garbage collector, and from the trace.
 
     The trace looks among all objects that are not hidden for the models, to know the
@@ -58,6 +58,8 @@ def hide_what_was_imported() -> None:
     """
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
