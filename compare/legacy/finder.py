@@ -1,4 +1,4 @@
-"""Finds what the table lists in a syntax tree; nothing of it is ever run."""
+"""Find what the table lists in a syntax tree; nothing of it is ever run."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compare.legacy import classes, slips
 from compare.legacy.classes import Function
-from compare.legacy.names import TELLING, Names, class_name, kind_of
+from compare.legacy.names import TELLING_NAMES, Names, class_name, kind_of
 from compare.legacy.rules import (
     CHANGED,
     FIXES,
@@ -180,8 +180,8 @@ class Finder(Names):
             self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if node.id in TELLING and node.id not in {*self.bound, *self.classes}:
-            self.hit(node, "name", TELLING[node.id])
+        if node.id in TELLING_NAMES and node.id not in {*self.bound, *self.classes}:
+            self.hit(node, "name", TELLING_NAMES[node.id])
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:

@@ -1,4 +1,4 @@
-"""Changes what keeps its meaning, with LibCST, so that comments and layout stay."""
+"""Make the changes that keep the meaning, with LibCST: comments and layout stay."""
 
 import ast
 import json
