@@ -43,7 +43,7 @@ from torch.optim.optimizer import (
 
 from . import snapshot
 from .forward import Forward, describe, graph, has_parameters, in_checkpoint
-from .losses import LossCall, Losses
+from .losses import Losses, LossSummary
 from .snapshot import Reader, Record, TensorsSummary
 
 _WAITING = 4096  # forwards, losses and functions that are kept for a step to come
@@ -93,8 +93,8 @@ class Recorder:
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
         self._losses: list[Tensor] = []
-        self._called: list[LossCall] = []  # loss functions, since the last backward
-        self._functions: list[LossCall] = []  # those that a backward used
+        self._called: list[LossSummary] = []  # loss functions, since the last backward
+        self._functions: list[LossSummary] = []  # those that a backward used
         self._outputs: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
         self._gradients: WeakKeyDictionary[Optimizer, list[TensorsSummary]]
         self._gradients = WeakKeyDictionary()
@@ -250,7 +250,7 @@ class Recorder:
 
     @_safe
     def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
-        self._called.append(LossCall(name, arguments, result, self._reader))
+        self._called.append(LossSummary(name, arguments, result, self._reader))
         del self._called[:-_WAITING]
 
     def _watched(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:

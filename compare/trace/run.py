@@ -232,7 +232,8 @@ def read_trace(path: Path) -> Run:
             ) from error
         complete = record["kind"] == "end"
     if not complete:
-        run.stop(f"{path.name} stops in the middle: the run was killed")
+        why = "the run was killed, or the disk was full"
+        run.stop(f"{path.name} stops in the middle: {why}")
     return run
 
 
