@@ -27,13 +27,14 @@ def main(argv: list[str]) -> int:
         prog="compare/divergence",
         usage="%(prog)s [--json] A B\n       %(prog)s --causes",
         description="Find the first step where two recorded runs differ, and say why.",
+        epilog="exit status: 0 if the runs are the same, 1 if they differ, 2 if nothing"
+        " can be compared",
     )
-    for name, words in (("a", "a file of compare/trace"), ("b", "the other run's")):
-        parser.add_argument(
-            name, metavar=name.upper(), type=Path, nargs="?", help=words
-        )
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    parser.add_argument("--causes", action="store_true", help="list the known causes")
+    add = parser.add_argument
+    add("a", metavar="A", type=Path, nargs="?", help="a file that compare/trace wrote")
+    add("b", metavar="B", type=Path, nargs="?", help="the file of the other run")
+    add("--json", action="store_true", help="print JSON, for programs")
+    add("--causes", action="store_true", help="list the known causes")
     args = parser.parse_args(argv)
     if not args.causes and args.b is None:
         parser.error("give the two files to compare")

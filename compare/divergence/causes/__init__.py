@@ -10,6 +10,7 @@ from ..evidence import Evidence
 from . import content, evaluation, loss, mode, order, start, update
 from .cause import Cause, Finding
 
+# Each module's own causes, without those that it imports from another.
 CAUSES = [
     thing
     for module in (start, order, content, mode, loss, update, evaluation)
