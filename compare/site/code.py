@@ -50,7 +50,7 @@ class Line(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Blocks that answer each other.
+    """Blocks of the two halves that do the same.
 
     Attributes:
         id: for links to it.
