@@ -153,6 +153,7 @@ def _best(
 def _copy_of(
     optimizers: Sequence[Optimizer], i: int, roles: Iterable[int | None]
 ) -> int | None:
+    """Return an earlier optimizer with a role and with the same parameters."""
     for earlier in range(i):
         one, other = optimizers[earlier], optimizers[i]
         if earlier in roles and (one.names, one.shapes) == (other.names, other.shapes):

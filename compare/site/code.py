@@ -139,7 +139,7 @@ def moved_comments(text: str) -> set[str]:
 
 
 def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]:
-    """Return the lines of a block, and where they were those of train.py that are gone.
+    """Return the lines of a block, with those of train.py that are gone between them.
 
     What is gone right before the block belongs to the block above, unless the first
     line is new as well.
