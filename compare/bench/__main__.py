@@ -34,7 +34,7 @@ class Options:
     """
 
     parts: tuple[Part, ...] = get_args(Part)
-    """What to measure."""
+    """The parts to measure."""
     rounds: int = 7
     """Number of turns of each way."""
     steps: int = 140

@@ -34,7 +34,7 @@ class Batch:
     norm: tuple[float, ...]
     first: tuple[tuple[float, ...], ...]  # its first values
     source: tuple[tuple[int, bool] | None, ...]
-    """How many steps ago a model made it, and whether the same model; or None."""
+    """The steps since a model made it, and whether this model did; or None."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Why two runs differ: the causes, and how they are ranked.
+"""The causes that make two runs differ, and their ranking.
 
 To add a cause, write it in the module it belongs to, and a case for it in the clinic.
 Of equally strong causes the first one written comes first.

@@ -1,4 +1,4 @@
-"""What can be said of the batches of two runs, for several causes."""
+"""Questions about the batches of two runs that several causes ask."""
 
 from __future__ import annotations
 
