@@ -74,6 +74,7 @@ def _by_name(a: Layout, b: Layout) -> list[tuple[int, int]]:
         by_end.setdefault((name.rsplit(".", 1)[-1], shape), []).append(name)
     votes: Counter[tuple[str, str]] = Counter()
     for name, shape in zip(names_a, a.shapes, strict=True):
+        # a model may have thousands of equal layers: 50 are enough for a vote
         for other in by_end.get((name.rsplit(".", 1)[-1], shape), ())[:50]:
             votes[_prefixes(name, other)] += 1
     best: list[tuple[int, int]] = []

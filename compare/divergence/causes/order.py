@@ -161,6 +161,7 @@ def _epoch(e: Evidence) -> int | None:
     if evaluated:
         return min(evaluated)
     total = [0, *accumulate(sum_of_rows([step]) for step in e.steps[1])]
+    # the first n steps and the next n have the same rows
     lengths = range(1, len(e.pairs) // 2 + 1)
     return next((n for n in lengths if (2 * total[n] - total[2 * n]) % WORD == 0), None)
 
