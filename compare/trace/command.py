@@ -187,7 +187,8 @@ def _rank(default: str = "0") -> str:
 
 def _lead_path(command: list[str]) -> None:
     """Let sys.path begin as `python` would have it begin for this command."""
-    if not sys.flags.safe_path and command:
+    is_safe = getattr(sys.flags, "safe_path", False)  # Python 3.10 has no such flag
+    if command and not is_safe:
         module = command[0] == "-m"
         sys.path[0] = str(Path.cwd() if module else Path(command[0]).resolve().parent)
 
