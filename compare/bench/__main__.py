@@ -42,7 +42,8 @@ class Options:
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to train on."""
     accelerator: Literal["cpu", "cuda"] = "cpu"
-    """Device to compute on; on a GPU, the clock counts instead of processor time."""
+    """Device of the trainings; on a GPU, the clock counts instead of processor time.
+    The parts loading and startup use the CPU all the same."""
     results: Path = RESULTS
     """Folder for the numbers of each part, as JSON, and for the plot of the sizes."""
 
