@@ -38,7 +38,7 @@ class Options:
     rounds: int = 7
     """Number of turns of each way."""
     steps: int = 140
-    """Steps of a turn; the first 20 are not counted."""
+    """Steps of a turn, at most an epoch; the first 20 are not counted."""
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to train on."""
     accelerator: Literal["cpu", "cuda"] = "cpu"
