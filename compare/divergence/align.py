@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ..trace.run import Layout, Optimizer, Run
 
@@ -52,6 +53,11 @@ def match(a: Layout, b: Layout) -> Match:
 
     A port often holds the model as `self.model`: the prefix is what most names share.
     """
+    return _match(Layout(a.names, a.shapes), Layout(b.names, b.shapes))
+
+
+@cache  # the same layouts are matched at every step
+def _match(a: Layout, b: Layout) -> Match:
     pairs = _by_name(a, b)
     complete = len(pairs) == len(a.names) == len(b.names)
     if not complete and a.shapes == b.shapes:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compare.divergence import align
 from compare.divergence.causes import CAUSES
 from compare.divergence.command import main
 from compare.divergence.difference import compare_runs
 from compare.divergence.remarks import remarks
 from compare.divergence.report import as_text, findings
 from compare.trace.command import trace, trace_to
-from compare.trace.run import Run, UnusableTraceError
+from compare.trace.run import Layout, Run, UnusableTraceError
 from tests.processes import ROOT
 
 
@@ -386,6 +387,31 @@ def test_several_optimizers_are_named() -> None:
 
     said = as_text(compare_runs(training(0.0), training(0.9)))
     assert "at step 3 (step 1 of optimizer 1, the SGD of weight)" in said
+
+
+def test_the_same_layouts_are_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has thousands of steps, and may make a new optimizer in every epoch."""
+    calls = []
+    by_name = align._by_name
+
+    def counted(*layouts: Layout) -> list[tuple[int, int]]:
+        calls.append(layouts)
+        return by_name(*layouts)
+
+    def training() -> Run:
+        with trace() as run:
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+            for _ in range(6):
+                optimizer = torch.optim.SGD(net.parameters(), 0.1)
+                net(torch.rand(8, 3)).square().mean().backward()
+                optimizer.step()
+        return run
+
+    monkeypatch.setattr(align, "_by_name", counted)
+    align._match.cache_clear()
+    assert compare_runs(training(), training()).first is None
+    assert len(calls) == 2  # of the parameters, and of the buffers
 
 
 def test_rows_in_another_order_are_no_rounding() -> None:
