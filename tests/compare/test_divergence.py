@@ -389,6 +389,22 @@ def test_several_optimizers_are_named() -> None:
     assert "at step 3 (step 1 of optimizer 1, the SGD of weight)" in said
 
 
+def test_remarks_look_at_each_step_a_few_times() -> None:
+    looks = Counter[str]()
+
+    class Counted(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            looks[name] += 1
+            return super().get(name, default)
+
+    run = recorded()
+    step = replace(run.steps[0], random=Counted(run.steps[0].random))
+    run.steps = [step] * 1000
+    comparison = compare_runs(run, run)
+    assert remarks(comparison) == []
+    assert looks["torch"] < 10 * len(run.steps)
+
+
 def test_the_same_layouts_are_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run has thousands of steps, and may make a new optimizer in every epoch."""
     calls = []
