@@ -58,6 +58,7 @@ class Finder(Names):
         used: what is read or called as `x.name` anywhere.
         classes: the classes that the document defines.
         by_hand: whether it optimizes by hand somewhere.
+        several_loaders: whether it gives several loaders to validate with.
         forwards: the functions that hand their own ** on, and to what.
         hits: what was found in the block that is being visited.
         exact: whether that block is as it was written.
@@ -70,6 +71,7 @@ class Finder(Names):
         self.used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         self.classes = {n.name: n for n in nodes if isinstance(n, ast.ClassDef)}
         self.by_hand = bool({"automatic_optimization", "manual_backward"} & self.used)
+        self.several_loaders = slips.has_loaders(self.classes.values())
         self.forwards: dict[str, str] = {}
         self.hits: list[Hit] = []
         self.exact = True
@@ -138,8 +140,7 @@ class Finder(Names):
         for argument in classes.parameters(method):
             if self.hit(method, "parameter", f"{hook}.{argument}"):
                 return
-        several = slips.has_loaders(self.classes.values())
-        found = slips.check_signature(kind, method, certain, several)
+        found = slips.check_signature(kind, method, certain, self.several_loaders)
         self.report(found, CHANGED.get(hook, ""))
 
     # Names.
