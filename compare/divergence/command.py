@@ -42,7 +42,12 @@ def main(argv: list[str]) -> int:
         if args.causes:
             print(causes_as_text())
             return 0
-        comparison = compare_runs(read_trace(args.a), read_trace(args.b))
+        paths = args.a, args.b
+        names = [path.name for path in paths]
+        if names[0] == names[1]:  # in two folders
+            names = [str(path) for path in paths]
+        a, b = map(read_trace, paths, names)
+        comparison = compare_runs(a, b)
         if args.json:
             print(json.dumps(as_record(comparison), indent=2))
         else:

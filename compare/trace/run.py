@@ -204,8 +204,8 @@ class Run:
         )
 
 
-def read_trace(path: Path) -> Run:
-    """Read a trace file.
+def read_trace(path: Path, name: str = "") -> Run:
+    """Read a trace file; the run has the name of the file, unless another is given.
 
     Raises UnusableTraceError for a file that is missing, damaged or no trace. A last
     line that was cut short, as a killed run leaves it, is left out, with a remark.
@@ -218,7 +218,7 @@ def read_trace(path: Path) -> Run:
         raise UnusableTraceError(f"{path} is not a trace: it is no text") from error
     lines = text.splitlines()
     _check_header(path, lines[0] if lines else "")
-    run = Run(path.name)
+    run = Run(name or path.name)
     complete = False
     for number, line in enumerate(lines[1:], start=2):
         try:
@@ -233,7 +233,7 @@ def read_trace(path: Path) -> Run:
         complete = record["kind"] == "end"
     if not complete:
         why = "the run was killed, or the disk was full"
-        run.stop(f"{path.name} stops in the middle: {why}")
+        run.stop(f"{run.name} stops in the middle: {why}")
     return run
 
 

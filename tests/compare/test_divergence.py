@@ -109,6 +109,17 @@ def test_another_length(files: list[Path], capsys: pytest.CaptureFixture[str]) -
     assert "1. stopped-earlier" in said
 
 
+def test_files_of_one_name_are_told_apart(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = files[0].parent / "port" / files[0].name
+    other.parent.mkdir()
+    files[2].rename(other)
+    main([str(files[0]), str(other)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"{files[0]} and {other} first differ")
+
+
 def test_json(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", str(files[0]), str(files[2])]) == 1
     said = json.loads(capsys.readouterr().out)
