@@ -85,7 +85,8 @@ from .snapshot import Record
 def trace() -> Iterator[Run]:
     """Record what is trained inside the `with` block, in memory.
 
-    Yields a Run, complete once the block is left. Blocks cannot be nested.
+    Yields a Run, complete once the block is left. Set its `name` before you compare it:
+    a comparison tells two runs apart by their names. Blocks cannot be nested.
     """
     run = Run("run")
     recorder = Recorder(run.add)
