@@ -71,7 +71,7 @@ legacy: $(READY) ## Find old Lightning in ARGS="FILE FOLDER ..."
 bench: $(READY) ## Time one step in many ways: up to 10 minutes
 	@$(RUN) compare.bench $(ARGS)
 
-gpu: ## Test and time on a GPU with your PYTHON; what it lacks is in WHEELS=folder
+gpu: ## Test and time on a GPU with your PYTHON; what it lacks comes from WHEELS=folder
 	@$(if $(WHEELS),"$(PYTHON)" -m pip install --quiet --no-index --no-deps --upgrade \
 		--target output/gpu/site-packages "$(WHEELS)"/*.whl)
 	@PYTHONPATH="$(CURDIR)/output/gpu/site-packages:$$PYTHONPATH" \

@@ -34,15 +34,16 @@ class Options:
     """
 
     parts: tuple[Part, ...] = get_args(Part)
-    """What to measure."""
+    """The parts to measure."""
     rounds: int = 7
     """Number of turns of each way."""
     steps: int = 140
-    """Steps of a turn; the first 20 are not counted."""
+    """Steps of a turn, at most an epoch; the first 20 are not counted."""
     dataset: Literal["auto", "mnist", "mnist-5k", "fashion-mnist"] = "auto"
     """Images to train on."""
     accelerator: Literal["cpu", "cuda"] = "cpu"
-    """Device to compute on; on a GPU, the clock counts instead of processor time."""
+    """Device of the trainings; on a GPU, the clock counts instead of processor time.
+    The parts loading and startup use the CPU all the same."""
     results: Path = RESULTS
     """Folder for the numbers of each part, as JSON, and for the plot of the sizes."""
 

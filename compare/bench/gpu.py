@@ -96,9 +96,17 @@ def committed() -> str:
 
 def main() -> int:
     """Run all, write the results, and return the exit status."""
-    parser = argparse.ArgumentParser("make gpu", description=__doc__)
-    parser.add_argument("--accelerator", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser = argparse.ArgumentParser(
+        prog="make gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--accelerator", choices=["cuda", "cpu"], default="cuda", help="default: cuda"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help="the file for the results"
+    )
     options = parser.parse_args()
     missing = [name for name in NEEDED if not find_spec(name)]
     if missing:

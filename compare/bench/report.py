@@ -53,7 +53,7 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def show(values: list[float], form: str) -> str:
+def with_quartiles(values: list[float], form: str) -> str:
     """Return the median and, in brackets, the quartiles of some numbers."""
     lower, middle, upper = quantiles(values, n=4, method="inclusive")
     return f"{middle:{form}} ({lower:{form}} to {upper:{form}})"
@@ -70,13 +70,13 @@ def ratios(samples: Samples, way: str, base: str) -> list[float]:
 
 def ratio(samples: Samples, way: str, base: str) -> str:
     """Return how many times `base` a way takes, as text."""
-    return show(ratios(samples, way, base), ".2f")
+    return with_quartiles(ratios(samples, way, base), ".2f")
 
 
 def in_unit(seconds: list[float], unit: str) -> str:
     """Return seconds in another unit, as text."""
     scaled = [value / UNITS[unit] for value in seconds]
-    return show(scaled, ".0f" if unit == "µs" else ".2f")
+    return with_quartiles(scaled, ".0f" if unit == "µs" else ".2f")
 
 
 def yes_or_no(answer: bool) -> str:

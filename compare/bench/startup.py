@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from compare.bench.halves import LIGHTNING, PLAIN
-from compare.bench.report import show, table
+from compare.bench.report import table, with_quartiles
 from compare.bench.turns import take_turns
 from shared.options.train import Config as TrainConfig
 
@@ -45,9 +45,9 @@ def report(results: dict[str, Any], form: str) -> str:
     rows = [
         [
             half,
-            show([one["import"] for one in starts], ".1f"),
-            show([one["first step"] for one in starts], ".1f"),
-            show([one["memory"] / 1e6 for one in starts], ".0f"),
+            with_quartiles([one["import"] for one in starts], ".1f"),
+            with_quartiles([one["first step"] for one in starts], ".1f"),
+            with_quartiles([one["memory"] / 1e6 for one in starts], ".0f"),
         ]
         for half, starts in results["starts"].items()
     ]

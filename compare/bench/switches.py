@@ -95,7 +95,7 @@ def trainings(config: TrainConfig) -> dict[str, Pair]:
             LIGHTNING: partial(train, trainer, config, data),
         },
         "fewer logs": {
-            PLAIN: partial(train, plain, config, data),  # has no more than these
+            PLAIN: partial(train, plain, config, data),  # logs no more anyway
             LIGHTNING: partial(train, trainer, config, data, FewerLogs),
         },
         "batches in memory": {

@@ -2,12 +2,11 @@
 
 python -m compare.bench.trace
 
-Takes steps without and with a trace in turns, on one thread, and prints the processor
-time of a step: medians with quartiles. The models: 784-64-3-64-784 with Adam on
-batches of 64, and one of 20 million weights.
+Steps without and with a trace take turns, on one thread. Printed is the processor time
+of a step: the median with quartiles. The models have 784-64-3-64-784 units and 20
+million weights; both are trained with Adam on batches of 64.
 """
 
-import sys
 import tempfile
 from collections import Counter
 from itertools import pairwise
@@ -34,7 +33,7 @@ def network(*sizes: int) -> nn.Sequential:
 
 
 class Steps:
-    """So many training steps of a model, measured without and with a trace."""
+    """Training steps of a model, measured without and with a trace."""
 
     def __init__(self, model: nn.Module, count: int) -> None:
         self.model, self.count = model, count
@@ -66,7 +65,7 @@ class Steps:
             return self.plain()
 
 
-def main() -> int:
+def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -83,8 +82,7 @@ def main() -> int:
         rows.append([name, *times, ratio(samples, "with", "without")])
     heads = ["one step", "without a trace, µs", "with a trace, µs", "times"]
     print(table(heads, rows, "simple"))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

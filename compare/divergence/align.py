@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ..trace.run import Layout, Optimizer, Run
 
@@ -52,6 +53,11 @@ def match(a: Layout, b: Layout) -> Match:
 
     A port often holds the model as `self.model`: the prefix is what most names share.
     """
+    return _match(Layout(a.names, a.shapes), Layout(b.names, b.shapes))
+
+
+@cache  # the same layouts are matched at every step
+def _match(a: Layout, b: Layout) -> Match:
     pairs = _by_name(a, b)
     complete = len(pairs) == len(a.names) == len(b.names)
     if not complete and a.shapes == b.shapes:
@@ -74,6 +80,7 @@ def _by_name(a: Layout, b: Layout) -> list[tuple[int, int]]:
         by_end.setdefault((name.rsplit(".", 1)[-1], shape), []).append(name)
     votes: Counter[tuple[str, str]] = Counter()
     for name, shape in zip(names_a, a.shapes, strict=True):
+        # a model may have thousands of equal layers: 50 are enough for a vote
         for other in by_end.get((name.rsplit(".", 1)[-1], shape), ())[:50]:
             votes[_prefixes(name, other)] += 1
     best: list[tuple[int, int]] = []
@@ -153,6 +160,7 @@ def _best(
 def _copy_of(
     optimizers: Sequence[Optimizer], i: int, roles: Iterable[int | None]
 ) -> int | None:
+    """Return an earlier optimizer with a role and with the same parameters."""
     for earlier in range(i):
         one, other = optimizers[earlier], optimizers[i]
         if earlier in roles and (one.names, one.shapes) == (other.names, other.shapes):

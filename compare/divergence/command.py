@@ -27,13 +27,14 @@ def main(argv: list[str]) -> int:
         prog="compare/divergence",
         usage="%(prog)s [--json] A B\n       %(prog)s --causes",
         description="Find the first step where two recorded runs differ, and say why.",
+        epilog="exit status: 0 if the runs are the same, 1 if they differ, 2 if nothing"
+        " can be compared",
     )
-    for name, words in (("a", "a file of compare/trace"), ("b", "the other run's")):
-        parser.add_argument(
-            name, metavar=name.upper(), type=Path, nargs="?", help=words
-        )
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    parser.add_argument("--causes", action="store_true", help="list the known causes")
+    add = parser.add_argument
+    add("a", metavar="A", type=Path, nargs="?", help="a file that compare/trace wrote")
+    add("b", metavar="B", type=Path, nargs="?", help="the file of the other run")
+    add("--json", action="store_true", help="print JSON, for programs")
+    add("--causes", action="store_true", help="list the known causes")
     args = parser.parse_args(argv)
     if not args.causes and args.b is None:
         parser.error("give the two files to compare")
@@ -41,7 +42,12 @@ def main(argv: list[str]) -> int:
         if args.causes:
             print(causes_as_text())
             return 0
-        comparison = compare_runs(read_trace(args.a), read_trace(args.b))
+        paths = args.a, args.b
+        names = [path.name for path in paths]
+        if names[0] == names[1]:  # in two folders
+            names = [str(path) for path in paths]
+        a, b = map(read_trace, paths, names)
+        comparison = compare_runs(a, b)
         if args.json:
             print(json.dumps(as_record(comparison), indent=2))
         else:

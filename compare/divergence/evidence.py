@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from math import isnan
 
 from ..trace.run import NAMELESS, Batch, Evaluation, LossCall, Optimizer, Step
 from .align import Match, first_number, match
 from .difference import Comparison, Difference, same_batch
 from .size import batches_apart, distance, tensors_apart, tolerance
 
-WORD = 1 << 64  # hashes of rows add up modulo this
+WORD = 1 << 64  # sums of hashes of rows are taken modulo this
 SAME_FORMULA = ("foreach", "fused", "capturable", "differentiable")
 """Options of optimizers that choose another way to calculate the same."""
 
@@ -232,7 +233,7 @@ class Evidence:
     @property
     def is_rounding(self) -> bool:
         """Tell whether the difference has the size of the last bits."""
-        if self.size is None or self.size != self.size:
+        if self.size is None or isnan(self.size):
             return False
         if self.quantity == "batch" and self.batches:
             one, other = self.batches

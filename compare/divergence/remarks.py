@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from .difference import Comparison
 from .evidence import GENERATORS, Evidence
@@ -73,19 +74,21 @@ def _batches(comparison: Comparison) -> Iterator[str]:
 
 
 def _generators(comparison: Comparison) -> list[str]:
-    """Say which generators differ though no number does; the unused do not count."""
-    for number, (one, other) in enumerate(comparison.pairs):
-        for name, words in GENERATORS.items():
-            if name not in one.random or name not in other.random:
-                continue
-            states = [
-                {pair[index].random.get(name) for pair in comparison.pairs[number:]}
-                for index in (0, 1)
-            ]
-            if one.random[name] != other.random[name] and max(map(len, states)) > 1:
-                return [
-                    f"the random generator of {words} differs from step {number} on,"
-                    " but no number does: the runs would differ as soon as something"
-                    " random is added"
-                ]
-    return []
+    """Say which generator differs though no number does; the unused do not count."""
+    found = []
+    for name, words in GENERATORS.items():
+        states = [
+            (one.random.get(name), other.random.get(name))
+            for one, other in comparison.pairs
+        ]
+        apart = (n for n, (x, y) in enumerate(states) if x and y and x != y)
+        first = next(apart, len(states))
+        if any(len(set(side)) > 1 for side in zip(*states[first:], strict=True)):
+            found.append((first, words))
+    if not found:
+        return []
+    first, words = min(found, key=itemgetter(0))
+    return [
+        f"the random generator of {words} differs from step {first} on, but no number"
+        " does: the runs would differ as soon as something random is added"
+    ]

@@ -1,4 +1,4 @@
-"""Reads the Python in a file: a script, a notebook's cells, or a text's code blocks."""
+"""Read the Python in a file: a script, a notebook's cells, or a text's code blocks."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Reads what a class is, and what its methods are given and return."""
+"""Read what a class is, and what its methods are given and return."""
 
 import ast
 import re
@@ -12,8 +12,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # those are meant that are neither modules nor callbacks.
 OTHERS = {"abc", "fastai", "keras", "pl", "sklearn", "tensorflow", "torch"}
 OTHERS |= {"transformers"}
-# Enough of one to tell a LightningModule.
-TELLING = {"training_step", "validation_step", "test_step", "configure_optimizers"}
+# Methods by which a LightningModule is known: one is enough.
+TELLING_METHODS = {"training_step", "validation_step", "test_step"}
+TELLING_METHODS |= {"configure_optimizers"}
 # How much alike a method's name and a hook's are if one is the other misspelt.
 CUTOFF = 0.9
 HOOK_NAMES = {*MISTAKEN, *HOOKS["LightningModule"], *HOOKS["Callback"]}
@@ -49,7 +50,7 @@ def kind_by_methods(methods: Sequence[Function]) -> str | None:
     """Return the kind of a class that has these methods, by what tells it."""
     if any("pl_module" in parameters(method) for method in methods):
         return "Callback"
-    telling = TELLING & {method.name for method in methods}
+    telling = TELLING_METHODS & {method.name for method in methods}
     return "LightningModule" if telling else None
 
 

@@ -19,39 +19,36 @@ now. Reads Python files, notebooks, the code in Markdown and reStructuredText, a
 versions that lists of packages pin. Nothing of them is run.
 """
 MORE = """\
-exit status: 0 nothing was found, 1 something was, 2 a file could not be read; the
-  others are reported all the same. A note (PLL000) does not count.
-comments: `# noqa: PLL101` silences a code on its line, `# noqa` all of them;
-  `# legacy: on purpose` too, which other tools do not read.
-codes: one for each rule of rules.toml; --select and --ignore take the start of one,
-  such as PLL1, and several with commas between. PLL1 are arguments, PLL2 their values,
+exit status: 0 if nothing was found, 1 if something was, 2 if a file could not be read;
+  the other files are reported all the same. A note (PLL000) does not count.
+comments: `# noqa: PLL101` silences a code on its line, and `# noqa` all codes. So does
+  `# legacy: on purpose`, which no other tool reads.
+codes: each rule of rules.toml has one. --select and --ignore take codes or their
+  beginnings, with commas between: PLL1,PLL301. PLL1 are arguments, PLL2 their values,
   PLL3 attributes, PLL4 hooks, PLL5 and PLL6 names, PLL9 unsafe versions, PLL0 the rest.
---diff and --fix change what keeps its meaning: imports, renamed arguments, gpus=N,
-  precision, ckpt_path. They need the package libcst.
+--diff and --fix make the changes that keep the meaning: imports, renamed arguments,
+  gpus=N, precision, ckpt_path. They need the package libcst.
 """
 
 
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m compare.legacy",
+        prog="compare/legacy",
         description=HELP,
         epilog=MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", metavar="FILE|FOLDER", type=Path)
-    parser.add_argument(
-        "--select", metavar="CODES", type=codes, default="PLL", help="only these"
-    )
-    parser.add_argument(
-        "--ignore", metavar="CODES", type=codes, default="", help="all but these"
-    )
-    parser.add_argument("--output-format", choices=FORMATS, default="text")
-    parser.add_argument("--exit-zero", action="store_true", help="1 becomes 0")
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="FILE|FOLDER", type=Path, help="what to search")
+    add("--select", metavar="CODES", type=codes, default="PLL", help="find only these")
+    add("--ignore", metavar="CODES", type=codes, default="", help="find all but these")
+    add("--output-format", choices=FORMATS, default="text", help="default: text")
+    add("--exit-zero", action="store_true", help="exit with 0, whatever is found")
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--diff", action="store_true", help="show what --fix changes")
     change.add_argument(
-        "--fix", action="store_true", help="change files, report the rest"
+        "--fix", action="store_true", help="change, and report the rest"
     )
     options = parser.parse_args(argv)
     if options.diff or options.fix:

@@ -1,4 +1,4 @@
-"""Finds what the table lists in a syntax tree; nothing of it is ever run."""
+"""Find what the table lists in a syntax tree; nothing of it is ever run."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compare.legacy import classes, slips
 from compare.legacy.classes import Function
-from compare.legacy.names import TELLING, Names, class_name, kind_of
+from compare.legacy.names import TELLING_NAMES, Names, class_name, kind_of
 from compare.legacy.rules import (
     CHANGED,
     FIXES,
@@ -58,6 +58,7 @@ class Finder(Names):
         used: what is read or called as `x.name` anywhere.
         classes: the classes that the document defines.
         by_hand: whether it optimizes by hand somewhere.
+        several_loaders: whether it gives several loaders to validate with.
         forwards: the functions that hand their own ** on, and to what.
         hits: what was found in the block that is being visited.
         exact: whether that block is as it was written.
@@ -70,6 +71,7 @@ class Finder(Names):
         self.used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         self.classes = {n.name: n for n in nodes if isinstance(n, ast.ClassDef)}
         self.by_hand = bool({"automatic_optimization", "manual_backward"} & self.used)
+        self.several_loaders = slips.has_loaders(self.classes.values())
         self.forwards: dict[str, str] = {}
         self.hits: list[Hit] = []
         self.exact = True
@@ -138,8 +140,7 @@ class Finder(Names):
         for argument in classes.parameters(method):
             if self.hit(method, "parameter", f"{hook}.{argument}"):
                 return
-        several = slips.has_loaders(self.classes.values())
-        found = slips.check_signature(kind, method, certain, several)
+        found = slips.check_signature(kind, method, certain, self.several_loaders)
         self.report(found, CHANGED.get(hook, ""))
 
     # Names.
@@ -180,8 +181,8 @@ class Finder(Names):
             self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if node.id in TELLING and node.id not in {*self.bound, *self.classes}:
-            self.hit(node, "name", TELLING[node.id])
+        if node.id in TELLING_NAMES and node.id not in {*self.bound, *self.classes}:
+            self.hit(node, "name", TELLING_NAMES[node.id])
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:

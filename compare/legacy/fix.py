@@ -1,4 +1,4 @@
-"""Changes what keeps its meaning, with LibCST, so that comments and layout stay."""
+"""Make the changes that keep the meaning, with LibCST: comments and layout stay."""
 
 import ast
 import json
@@ -248,8 +248,7 @@ def new_home(module: str, name: str) -> tuple[str, str]:
     home = home_of(path) if missing_part(path) else ""
     if not home:
         return module, name
-    package = (
-        "lightning.pytorch" if module[:10] == "lightning." else "pytorch_lightning"
-    )
+    is_new = module.startswith("lightning.")
+    package = "lightning.pytorch" if is_new else "pytorch_lightning"
     owner, _, new = home.rpartition(".")
     return package + owner[2:], new

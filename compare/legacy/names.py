@@ -32,7 +32,7 @@ UNBOUND = {
     **{kind: f"pl.{kind}" for kind in sorted(KINDS - {"Callback"})},
 }
 # Names that only Lightning had.
-TELLING = {
+TELLING_NAMES = {
     old.split(".")[-1]: old
     for old in RULES["name"]
     if re.search(r"\.[A-Z]\w+(Plugin|Result|Monitor|Logger|LoggerBase|Strategy)$", old)

@@ -1,4 +1,4 @@
-"""Makes syntax trees of code that is not valid Python, as excerpts often are not."""
+"""Make syntax trees of code that is not valid Python, as excerpts often are not."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Prints findings: for people, for programs, and for code review."""
+"""Print findings: for people, for programs, and for code review."""
 
 import json
 from dataclasses import asdict

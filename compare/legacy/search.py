@@ -1,4 +1,4 @@
-"""Searches one document."""
+"""Search one document."""
 
 import ast
 import re

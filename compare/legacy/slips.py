@@ -1,4 +1,4 @@
-"""Finds the mistakes that no list has, each with a function of its own."""
+"""Find the mistakes that no list has, each with a function of its own."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Cut the files of a lesson at their anchors, and put what answers each other in pairs.
+"""Cut the files of a lesson at their anchors, and pair the blocks that do the same.
 
 A block begins at a banner, a class, a function or an anchor.
 """

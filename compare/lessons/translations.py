@@ -3,8 +3,8 @@
     python -m compare.lessons.translations
     python -m compare.lessons.translations README.ja.md "Two commands"
 
-The first command lists what the translations lack. The second says that a section of
-a translation follows README.md again.
+The first command lists what the translations lack. After you have renewed a section of
+a translation, the second command notes that it follows README.md again.
 
 Below each heading, a translation has a comment with the English heading and a hash of
 the English section that it was made from: <!-- Two commands: 1a2b3c4d -->
@@ -62,7 +62,7 @@ def mark(name: str, original: str) -> str:
 
 
 def kept(section: str) -> list[str]:
-    """Return what every language has alike: code blocks, links, code in sentences."""
+    """Return what every language has: code blocks, links, and code in sentences."""
     tokens = PARSER.parse(section)
     inside = [child for token in tokens for child in token.children or []]
     links = [str(one.attrGet("href") or one.attrGet("src") or "") for one in inside]
@@ -129,8 +129,8 @@ def print_lacks(english: str) -> None:
     for file, notice in NOTICES.items():
         text = (ROOT / file).read_text("utf-8")
         for name in behind(english, text):
-            how = f"""make translations ARGS="{file} '{name}'\""""
-            print(f"{file}: {name}: behind; once it follows: {how}")
+            renew_it = f"make translations ARGS=\"{file} '{name}'\""
+            print(f"{file}: {name}: behind; once it follows: {renew_it}")
         for fault in faults(english, text, notice):
             print(f"{file}: {fault}")
 
@@ -142,8 +142,12 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("translation", nargs="?", choices=NOTICES, metavar="FILE")
-    parser.add_argument("sections", nargs="*", metavar="SECTION")
+    parser.add_argument(
+        "translation", nargs="?", choices=NOTICES, metavar="FILE", help="a translation"
+    )
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help="an English heading of it"
+    )
     arguments = parser.parse_args()
     english = (ROOT / "README.md").read_text("utf-8")
     if arguments.translation is None:

@@ -1,4 +1,4 @@
-"""Draw the picture of a page that the README and the cards of links show.
+"""Draw the picture of a page that README.md and previews of links show.
 
     python -m compare.site.card
 

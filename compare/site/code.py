@@ -50,7 +50,7 @@ class Line(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Blocks that answer each other.
+    """Blocks of the two halves that do the same.
 
     Attributes:
         id: for links to it.
@@ -139,7 +139,7 @@ def moved_comments(text: str) -> set[str]:
 
 
 def marked(block: Block | None, html: list[str], changed: Changes) -> list[Line]:
-    """Return the lines of a block, and where they were those of train.py that are gone.
+    """Return the lines of a block, with those of train.py that are gone between them.
 
     What is gone right before the block belongs to the block above, unless the first
     line is new as well.

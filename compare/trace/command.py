@@ -85,7 +85,8 @@ from .snapshot import Record
 def trace() -> Iterator[Run]:
     """Record what is trained inside the `with` block, in memory.
 
-    Yields a Run, complete once the block is left. Blocks cannot be nested.
+    Yields a Run, complete once the block is left. Set its `name` before you compare it:
+    a comparison tells two runs apart by their names. Blocks cannot be nested.
     """
     run = Run("run")
     recorder = Recorder(run.add)
@@ -101,15 +102,22 @@ def trace_to(path: Path, command: list[str], written: Counter[str]) -> Iterator[
     """Record what is trained inside the `with` block to a file, as it happens.
 
     Counts in `written` the records by their kind. Raises OSError when the file cannot
-    be written. A forked child writes nothing.
+    be opened; when it cannot be written later on, the rest is lost, with a message. A
+    forked child writes nothing.
     """
     owner = os.getpid()
     with path.open("wb", buffering=0) as file:
 
         def write(record: Record) -> None:
-            if os.getpid() != owner:
+            if os.getpid() != owner or file.closed:
                 return
-            file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+            try:
+                file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+            except OSError as error:
+                file.close()
+                lost = f"cannot write {path}: {error.strerror}; the rest is lost"
+                print(f"trace: {lost}", file=sys.stderr)
+                return
             written[record["kind"]] += 1
             if "OptimizedModule" in str(record.get("layers")):
                 written["compiled"] += 1
@@ -153,7 +161,7 @@ def main(argv: list[str]) -> int:
     if rank := _rank(""):
         path = out.with_name(f"{out.stem}.rank{rank}{out.suffix}")
     try:
-        path.touch()
+        path.open("wb").close()
     except OSError as error:
         parser.exit(2, f"error: cannot write {path}: {error.strerror}\n")
     warnings.filterwarnings("ignore", r"Using `torch.compile\(module\)` when there are")
@@ -180,7 +188,8 @@ def _rank(default: str = "0") -> str:
 
 def _lead_path(command: list[str]) -> None:
     """Let sys.path begin as `python` would have it begin for this command."""
-    if not sys.flags.safe_path and command:
+    is_safe = getattr(sys.flags, "safe_path", False)  # Python 3.10 has no such flag
+    if command and not is_safe:
         module = command[0] == "-m"
         sys.path[0] = str(Path.cwd() if module else Path(command[0]).resolve().parent)
 

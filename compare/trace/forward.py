@@ -116,7 +116,7 @@ class Forward:
 
 
 def has_parameters(module: nn.Module) -> bool:
-    """Tell whether a module or one inside it has a parameter; at once, mostly."""
+    """Tell whether a module, or one inside it, has a parameter."""
     if any(parameter is not None for parameter in module._parameters.values()):
         return True
     children = [child for child in module._modules.values() if child is not None]

@@ -22,8 +22,8 @@ _OTHER_NAMES = {  # of losses that do not end in _loss
 _OLD = ("size_average", "reduce")  # options that `reduction` has replaced
 
 
-class LossCall:
-    """A loss function that was called: which, how, and with what."""
+class LossSummary:
+    """A loss function as it was called: which, how, and with what."""
 
     def __init__(
         self, name: str, arguments: Record, result: Tensor, reader: Reader
@@ -63,9 +63,10 @@ class LossCall:
 
 
 def _spread(name: str, prediction: Tensor) -> list[Tensor]:
-    """Return the smallest and largest prediction, and whether classes sum to 1.
+    """Return the smallest and largest prediction.
 
-    That is, for cross_entropy, by how much their sum is at most away from it.
+    For cross_entropy, a third number says how far the sum over the classes is from 1,
+    in the sample where it is farthest.
     """
     if not (prediction.dim() and prediction.numel() and prediction.is_floating_point()):
         return []

@@ -43,14 +43,14 @@ from torch.optim.optimizer import (
 
 from . import snapshot
 from .forward import Forward, describe, graph, has_parameters, in_checkpoint
-from .losses import LossCall, Losses
+from .losses import Losses, LossSummary
 from .snapshot import Reader, Record, TensorsSummary
 
 _WAITING = 4096  # forwards, losses and functions that are kept for a step to come
 
 
 def _safe(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a hook that is silent where it must be, and whose errors are no errors."""
+    """Let a hook do nothing where it must be silent, and no harm where it fails."""
 
     @wraps(hook)
     def guarded(self: Recorder, *args: Any, **kwargs: Any) -> Any:
@@ -93,8 +93,8 @@ class Recorder:
         self._undecided: list[Forward] = []  # training, if a backward comes
         self._training: list[Forward] = []  # of the coming optimizer step
         self._losses: list[Tensor] = []
-        self._called: list[LossCall] = []  # loss functions, since the last backward
-        self._functions: list[LossCall] = []  # those that a backward used
+        self._called: list[LossSummary] = []  # loss functions, since the last backward
+        self._functions: list[LossSummary] = []  # those that a backward used
         self._outputs: dict[int, tuple[StorageWeakRef, int, nn.Module]] = {}
         self._gradients: WeakKeyDictionary[Optimizer, list[TensorsSummary]]
         self._gradients = WeakKeyDictionary()
@@ -147,7 +147,7 @@ class Recorder:
             self._write({"kind": "unseen", "what": what})
 
     def must_be_silent(self) -> bool:
-        """Tell a tracer's or a worker's call, and layers that backward runs again."""
+        """Tell whether nothing is recorded: a tracer, a worker or backward calls."""
         if self._in_backward or torch.jit.is_tracing():  # type: ignore[attr-defined]
             return True
         if self._owner == (os.getpid(), threading.get_ident()):
@@ -182,7 +182,7 @@ class Recorder:
     def _take_inputs(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
         """Begin a forward, or go on with one; tell whether its inputs can be read."""
         inputs = snapshot.inputs_of(module, args, _keywords())
-        if any(map(_is_functorchs, inputs)):
+        if any(map(_is_of_functorch, inputs)):
             self.unseen("gradients that torch.func takes")
             return False
         forward = self._forward_of(module, inputs)
@@ -250,7 +250,7 @@ class Recorder:
 
     @_safe
     def _loss_called(self, name: str, arguments: Record, result: Tensor) -> None:
-        self._called.append(LossCall(name, arguments, result, self._reader))
+        self._called.append(LossSummary(name, arguments, result, self._reader))
         del self._called[:-_WAITING]
 
     def _watched(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -274,7 +274,7 @@ class Recorder:
 
     @_safe
     def _used(self, outputs: Any, are_losses: bool) -> bool:
-        """Note that gradients are calculated; tell whether it is ours to note."""
+        """Note that gradients are calculated; return whether that was recorded."""
         self._backwards += 1
         self._end_forward()
         found = snapshot.tensors_in(outputs)
@@ -418,7 +418,7 @@ def _is_no_model(kind: Any) -> bool:
     return any(base.__module__.startswith("torchmetrics") for base in kind.__mro__)
 
 
-def _is_functorchs(tensor: Tensor) -> bool:
+def _is_of_functorch(tensor: Tensor) -> bool:
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 

@@ -34,7 +34,7 @@ class Batch:
     norm: tuple[float, ...]
     first: tuple[tuple[float, ...], ...]  # its first values
     source: tuple[tuple[int, bool] | None, ...]
-    """How many steps ago a model made it, and whether the same model; or None."""
+    """The steps since a model made it, and whether this model did; or None."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,8 @@ class Run:
         )
 
 
-def read_trace(path: Path) -> Run:
-    """Read a trace file.
+def read_trace(path: Path, name: str = "") -> Run:
+    """Read a trace file; the run has the name of the file, unless another is given.
 
     Raises UnusableTraceError for a file that is missing, damaged or no trace. A last
     line that was cut short, as a killed run leaves it, is left out, with a remark.
@@ -218,7 +218,7 @@ def read_trace(path: Path) -> Run:
         raise UnusableTraceError(f"{path} is not a trace: it is no text") from error
     lines = text.splitlines()
     _check_header(path, lines[0] if lines else "")
-    run = Run(path.name)
+    run = Run(name or path.name)
     complete = False
     for number, line in enumerate(lines[1:], start=2):
         try:
@@ -232,7 +232,8 @@ def read_trace(path: Path) -> Run:
             ) from error
         complete = record["kind"] == "end"
     if not complete:
-        run.stop(f"{path.name} stops in the middle: the run was killed")
+        why = "the run was killed, or the disk was full"
+        run.stop(f"{run.name} stops in the middle: {why}")
     return run
 
 

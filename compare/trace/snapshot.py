@@ -182,21 +182,23 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
 
 def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Record) -> list[Tensor]:
     """Return the tensors that a call is given, in the order of forward's parameters."""
-    while inner := next(
-        (w for name in _WRAPPED if (w := module._modules.get(name)) is not None), None
-    ):
-        module = inner
     try:
         if kwargs:
-            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            forward = _unwrapped(module).forward
+            bound = inspect.signature(forward).bind(*args, **kwargs)
             return tensors_in(list(bound.arguments.values()))
         return tensors_in(list(args))
     except (TypeError, ValueError):
         return tensors_in([list(args), kwargs])
 
 
-# where DistributedDataParallel, torch.compile and Fabric keep the module they wrap
-_WRAPPED = ("_orig_mod", "_forward_module", "module")
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Return what DistributedDataParallel, torch.compile or Fabric has wrapped."""
+    for name in ("_orig_mod", "_forward_module", "module"):
+        inner = module._modules.get(name)
+        if inner is not None:
+            return _unwrapped(inner)
+    return module
 
 
 def surroundings(device: torch.device) -> Record:

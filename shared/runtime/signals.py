@@ -54,7 +54,7 @@ def exit_again(lost: Any) -> None:
 
 
 def ignore_signals() -> None:
-    """Let no signal, and no exit that waits, cut short this process's last messages."""
+    """Let no signal, and no alarm of `exit_again`, cut short the last messages."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGINT, do_nothing)
     signal.signal(signal.SIGTERM, do_nothing)

@@ -12,7 +12,7 @@ from torch import nn
 
 from compare.bench import gpu, ladder, parts, peers, sizes, startup
 from compare.bench.halves import build, load
-from compare.bench.report import compared, ratios, show
+from compare.bench.report import compared, ratios, with_quartiles
 from compare.bench.turns import clock, same_as_first, seconds_a_step, take_turns
 from plain_pytorch.train import Model
 from shared.options.train import Config as TrainConfig
@@ -53,7 +53,7 @@ def test_the_ways_take_turns() -> None:
 
 
 def test_median_quartiles_and_sameness_are_shown() -> None:
-    assert show([4.0, 1.0, 3.0, 2.0, 5.0], ".1f") == "3.0 (2.0 to 4.0)"
+    assert with_quartiles([4.0, 1.0, 3.0, 2.0, 5.0], ".1f") == "3.0 (2.0 to 4.0)"
     one, other = torch.tensor([1.0]), torch.tensor([1.0000001])
     same = same_as_first({"a": [one], "b": [one.clone()], "c": [other]})
     assert same == ["a", "b"]

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compare.divergence import align
 from compare.divergence.causes import CAUSES
 from compare.divergence.command import main
 from compare.divergence.difference import compare_runs
 from compare.divergence.remarks import remarks
 from compare.divergence.report import as_text, findings
 from compare.trace.command import trace, trace_to
-from compare.trace.run import Run, UnusableTraceError
+from compare.trace.run import Layout, Run, UnusableTraceError
 from tests.processes import ROOT
 
 
@@ -106,6 +107,17 @@ def test_another_length(files: list[Path], capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().out
     assert "first differ at step 2, in the length" in said
     assert "1. stopped-earlier" in said
+
+
+def test_files_of_one_name_are_told_apart(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = files[0].parent / "port" / files[0].name
+    other.parent.mkdir()
+    files[2].rename(other)
+    main([str(files[0]), str(other)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"{files[0]} and {other} first differ")
 
 
 def test_json(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,6 +398,47 @@ def test_several_optimizers_are_named() -> None:
 
     said = as_text(compare_runs(training(0.0), training(0.9)))
     assert "at step 3 (step 1 of optimizer 1, the SGD of weight)" in said
+
+
+def test_remarks_look_at_each_step_a_few_times() -> None:
+    looks = Counter[str]()
+
+    class Counted(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            looks[name] += 1
+            return super().get(name, default)
+
+    run = recorded()
+    step = replace(run.steps[0], random=Counted(run.steps[0].random))
+    run.steps = [step] * 1000
+    comparison = compare_runs(run, run)
+    assert remarks(comparison) == []
+    assert looks["torch"] < 10 * len(run.steps)
+
+
+def test_the_same_layouts_are_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has thousands of steps, and may make a new optimizer in every epoch."""
+    calls = []
+    by_name = align._by_name
+
+    def counted(*layouts: Layout) -> list[tuple[int, int]]:
+        calls.append(layouts)
+        return by_name(*layouts)
+
+    def training() -> Run:
+        with trace() as run:
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+            for _ in range(6):
+                optimizer = torch.optim.SGD(net.parameters(), 0.1)
+                net(torch.rand(8, 3)).square().mean().backward()
+                optimizer.step()
+        return run
+
+    monkeypatch.setattr(align, "_by_name", counted)
+    align._match.cache_clear()
+    assert compare_runs(training(), training()).first is None
+    assert len(calls) == 2  # of the parameters, and of the buffers
 
 
 def test_rows_in_another_order_are_no_rounding() -> None:

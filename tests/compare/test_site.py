@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from compare.divergence.causes import CAUSES as ALL_CAUSES
 from compare.lessons.anchors import aligned, blocks
 from compare.lessons.costs import HALVES, lessons
 from compare.lessons.translations import NOTICES
@@ -199,6 +200,16 @@ def test_comments_do_not_make_a_result_stale(tmp_path: Path) -> None:
     before = digest_of('"""One."""\n\nx = 1\n')
     assert digest_of('"""Two."""\n\n# A comment.\nx = 1\n') == before
     assert digest_of('"""One."""\n\nx = 2\n') != before
+
+
+def test_the_cases_are_explained_in_the_words_of_today() -> None:
+    """When this fails: make results."""
+    causes = {cause.name: cause for cause in ALL_CAUSES}
+    for case in json.loads(CLINIC.read_text())["cases"].values():
+        printed = " ".join(case["printed"].split())
+        for name in re.findall(r"\d\. ([a-z-]+): ", printed):
+            assert causes[name].what in printed
+            assert causes[name].advice in printed
 
 
 def test_exercises_are_cases_of_the_clinic() -> None:

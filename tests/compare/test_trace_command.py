@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -147,6 +148,7 @@ def test_a_killed_run_leaves_a_readable_file(
         (["--out", "a.trace", "--", "nowhere.py"], "there is no file nowhere.py"),
         (["--out", "a.trace", "--", "-m", "no.where"], "there is no module no.where"),
         (["--out", "no/a.trace", "--", "-m", "json.tool"], "cannot write no/a.trace"),
+        (["--out", "/", "--", "-m", "json.tool"], "cannot write /: Is a directory"),
     ],
 )
 def test_mistakes_get_one_clear_line(
@@ -166,6 +168,21 @@ def test_mistakes_get_one_clear_line(
     said = capsys.readouterr().err
     assert said.startswith(f"error: {words}")
     assert said.count("\n") == 1
+
+
+def test_a_full_disk_does_not_stop_the_script(tmp_path: Path, scripts: Path) -> None:
+    words = [sys.executable, str(ROOT / "compare/trace"), "--out", "a.trace", "--"]
+    words += [str(scripts / "loop.py"), "9"]
+    limited = f"ulimit -f 8; exec {shlex.join(words)}"
+    process = subprocess.run(
+        ["sh", "-c", limited], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 0
+    lost = "trace: cannot write a.trace: File too large; the rest is lost\n"
+    assert process.stderr.startswith(lost)
+    run = read_trace(tmp_path / "a.trace")
+    assert 0 < len(run.steps) < 9
+    assert len(run.remarks) == 1
 
 
 def test_each_rank_writes_its_own_file(tmp_path: Path, scripts: Path) -> None:

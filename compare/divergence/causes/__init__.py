@@ -1,4 +1,4 @@
-"""Why two runs differ: the causes, and how they are ranked.
+"""The causes that make two runs differ, and their ranking.
 
 To add a cause, write it in the module it belongs to, and a case for it in the clinic.
 Of equally strong causes the first one written comes first.
@@ -10,6 +10,7 @@ from ..evidence import Evidence
 from . import content, evaluation, loss, mode, order, start, update
 from .cause import Cause, Finding
 
+# Each module's own causes, without those that it imports from another.
 CAUSES = [
     thing
     for module in (start, order, content, mode, loss, update, evaluation)

@@ -1,4 +1,4 @@
-"""What can be said of the batches of two runs, for several causes."""
+"""Questions about the batches of two runs that several causes ask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sum_of_rows(steps: list[Step]) -> int:
     return sum(rows) % WORD
 
 
-def sizes(e: Evidence) -> tuple[int, int] | None:
+def row_counts(e: Evidence) -> tuple[int, int] | None:
     """Return the numbers of rows of the two batches that differ."""
     if not e.batches:
         return None
@@ -35,7 +35,7 @@ def sizes(e: Evidence) -> tuple[int, int] | None:
 
 def row_shapes(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return the shapes of a row where they differ, for equally many rows."""
-    both = sizes(e)
+    both = row_counts(e)
     if e.batches and both and both[0] == both[1]:
         for one, other in zip(e.batches[0].shape, e.batches[1].shape, strict=False):
             if one[1:] != other[1:] and prod(one) != prod(other):
@@ -45,7 +45,7 @@ def row_shapes(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
 
 def shapes_differ(e: Evidence) -> bool:
     """Tell whether the runs have other numbers of batches, of rows, or of values."""
-    both = sizes(e)
+    both = row_counts(e)
     if e.counts[0] != e.counts[1] or row_shapes(e):
         return True
     return both is not None and both[0] != both[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..evidence import Evidence
 
 PROVEN = 3  # the trace shows it, and shows that it matters here
-ROUNDING = 2.5
+ROUNDING = 2.5  # no mistake: the difference has the size of the last bits
 LIKELY = 2  # the trace shows a pattern that this cause makes
 POSSIBLE = 1  # nothing speaks against it
 
@@ -45,9 +45,10 @@ class Finding:
 def cause(
     strength: float, seen_in: set[str], *, lesson: str, case: str
 ) -> Callable[[Sign], Cause]:
-    """Make a sign a cause, of the same name.
+    """Make a cause of a function, its sign.
 
-    The docstring of the sign says what happened, and in its last paragraph what to do.
+    The docstring of the sign says what happened, and its last paragraph what to do. The
+    cause has the name of the sign, with hyphens.
     """
 
     def make(sign: Sign) -> Cause:

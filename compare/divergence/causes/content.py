@@ -8,9 +8,9 @@ from ..evidence import Evidence
 from .batches import (
     has_other_values,
     looks_augmented,
+    row_counts,
     row_shapes,
     scaling,
-    sizes,
     sum_of_rows,
 )
 from .cause import LIKELY, POSSIBLE, PROVEN, cause
@@ -128,7 +128,7 @@ def drop_last(e: Evidence) -> str | None:
 
 
 def _other_sizes(e: Evidence) -> str | None:
-    both = sizes(e)
+    both = row_counts(e)
     if both is None or both[0] == both[1] or e.counts[0] != e.counts[1]:
         return None
     return f"{both[0]} against {both[1]}"

@@ -143,7 +143,7 @@ def stopped_earlier(e: Evidence) -> str | None:
     """One run is told to stop earlier, or a second fit did nothing.
 
     Compare max_epochs, max_steps, limit_train_batches, fast_dev_run, early stopping. A
-    Trainer counts on over several calls of fit, so a second one may run no step.
+    Trainer goes on counting over several calls of fit: a second one may run no step.
     """
     return f"all {len(e.pairs)} common steps are the same"
 

@@ -251,8 +251,8 @@ def weights_changed_outside(e: Evidence) -> str | None:
 
     Or the forward depends on the step.
 
-    Compare a weight right after a step and before the next. Averaged weights (EMA, SWA)
-    that are not swapped back do this, a checkpoint, or clamping.
+    Compare a weight right after a step and before the next. Look for averaged weights
+    (EMA, SWA) that are not swapped back, a checkpoint that is loaded, and clamping.
     """
     if e.step == 0 or e.generators_apart or unseen_batch.sign(e):
         return None

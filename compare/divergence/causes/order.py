@@ -46,7 +46,7 @@ def order_repeats(e: Evidence) -> str | None:
 
 @cause(LIKELY, {"batch"}, lesson="train", case="generator-drawn-once-more")
 def own_generator(e: Evidence) -> str | None:
-    """A shuffling loader has a generator of its own; one run draws from it more.
+    """A shuffling loader has a generator of its own; one run draws from it more often.
 
     Give both loaders a sampler whose order depends on seed + epoch alone. A loop that
     exhausts its RandomSampler draws once more; a Trainer stops before.
@@ -120,8 +120,9 @@ def drawn_before_first_batch(e: Evidence) -> str | None:
 def drawn_in_loop(e: Evidence) -> str | None:
     """Something drew a random number between two steps in one run only.
 
-    Print torch.get_rng_state().sum() before each forward. Dropout then drops other
-    units.
+    Dropout then drops other units.
+
+    Print torch.get_rng_state().sum() before each forward.
     """
     between_epochs = e.quantity == "batch" and _at_epoch_start(e)
     if e.step > 0 and e.generators_apart and not between_epochs:
@@ -161,6 +162,7 @@ def _epoch(e: Evidence) -> int | None:
     if evaluated:
         return min(evaluated)
     total = [0, *accumulate(sum_of_rows([step]) for step in e.steps[1])]
+    # the first n steps and the next n have the same rows
     lengths = range(1, len(e.pairs) // 2 + 1)
     return next((n for n in lengths if (2 * total[n] - total[2 * n]) % WORD == 0), None)
 

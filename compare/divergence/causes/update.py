@@ -171,8 +171,8 @@ def scheduler_too_early(e: Evidence) -> str | None:
 def other_learning_rate(e: Evidence) -> str | None:
     """The learning rates differ from the start.
 
-    Compare lr= of the optimizers and of their groups. A learning rate set in code loses
-    to the one in a checkpoint that is loaded.
+    Compare lr= of the optimizers and of their groups. A checkpoint that is loaded
+    replaces a learning rate that was set in code.
     """
     if e.iteration == 0 and not scheduler_too_early.sign(e):
         one, other = (", ".join(map(str, dict.fromkeys(s.lr))) for s in e.pair)
